@@ -1,0 +1,12 @@
+"""
+The API of COC script tickets, as one account sees it.
+
+The door is :class:`Api` (a method for each endpoint) and :func:`connect` (from an account's config to an Api).
+"""
+
+from exporter.api.client import Api
+from exporter.api.connect import connect
+from exporter.api.interpret import Listed
+from exporter.api.statuses import Statuses
+
+__all__ = ["Api", "Listed", "Statuses", "connect"]

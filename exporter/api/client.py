@@ -1,0 +1,192 @@
+"""
+The API of one account: a method for each endpoint, retries, and the listing of batches page by page.
+
+Answers become the words of ``snapshot`` here; the API's own shapes stay inside this room.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from exporter import __version__
+from exporter.api import paging, wire
+from exporter.api.decode import decode
+from exporter.api.verdict import judge
+from exporter.errors import ApiError, BadRequest, NotFound, RateLimited, ServerFailed
+from exporter.snapshot import Batch, Instance, Statistics, Ticket
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from random import Random
+
+    import httpx
+
+    from exporter.api.gate import Gate
+    from exporter.api.interpret import Interpreter, Listed
+    from exporter.auth import AccountAuth
+    from exporter.clock import Clock
+    from exporter.telemetry import Telemetry
+
+ORDERS = "/v1/job/script/orders"
+_LIST_LIMIT = 100
+_BATCH_LIMIT = 50
+_BACKOFF_BASE = 0.5
+_BACKOFF_CAP = 20.0
+_LONGEST_WAIT = 20.0
+
+Answer = TypeVar("Answer", bound=msgspec.Struct)
+Parameters = dict[str, str | int]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``page`` is elements of a page of instances; ``attempts`` are those of one request, the first included."""
+
+    page: int
+    attempts: int
+
+
+class Api:
+    """
+    Ask one account's API; every method raises an ApiError when it cannot tell the whole truth.
+
+    ``http`` is a client whose base URL, sign-in and headers are set. ``accepted`` counts the answers of an API that
+    accepted our credentials; ``last_error`` is the last failure since somebody set it to None.
+    """
+
+    def __init__(
+        self,
+        http: httpx.AsyncClient,
+        gate: Gate,
+        interpreter: Interpreter,
+        auth: AccountAuth,
+        *,
+        limits: Limits,
+        telemetry: Telemetry,
+        clock: Clock,
+        random: Random,
+    ) -> None:
+        self.gate = gate
+        self.auth = auth
+        self.accepted = 0
+        self.last_error: ApiError | None = None
+        self._http = http
+        self._interpreter = interpreter
+        self._account = gate.account
+        self._limits = limits
+        self._telemetry = telemetry
+        self._clock = clock
+        self._random = random
+
+    async def ticket(self, execute_uuid: str) -> Ticket:
+        """Return the ticket's own facts, without batches (ShowScriptOrderBasicInfo)."""
+        answer = await self._get("ticket", f"{ORDERS}/{quote(execute_uuid, safe='')}", {}, wire.TicketAnswer)
+        return self._interpreter.ticket(answer.data)
+
+    async def statistics(self, execute_uuid: str) -> Statistics:
+        """Return the API's counts over the ticket (ShowScriptOrderStatistics)."""
+        path = f"{ORDERS}/{quote(execute_uuid, safe='')}/statistics"
+        answer = await self._get("statistics", path, {}, wire.StatisticsAnswer)
+        return self._interpreter.statistics(answer.data)
+
+    async def batches(self, execute_uuid: str) -> tuple[int, ...]:
+        """Return the indexes of the ticket's batches (ListScriptOrdersBatches)."""
+        path = f"{ORDERS}/{quote(execute_uuid, safe='')}/batches"
+        answer = await self._get("batches", path, {}, wire.BatchesAnswer)
+        return tuple(sorted({row.batch_index for row in answer.data}))
+
+    async def batch_page(self, execute_uuid: str, index: int, marker: int | None) -> paging.Page[Instance]:
+        """Return one page of a batch, from ``marker`` on (ShowScriptOrdersBatchDetail)."""
+        path = f"{ORDERS}/{quote(execute_uuid, safe='')}/batches/{index}"
+        # No marker on the first page: older pages of the API give it a minimum of 1, newer ones of 0.
+        parameters: Parameters = {"limit": min(self._limits.page, _BATCH_LIMIT)}
+        if marker is not None:
+            parameters["marker"] = marker
+        answer = await self._get("batch_page", path, parameters, wire.BatchPageAnswer)
+        return self._interpreter.batch_page(answer.data)
+
+    async def batch(self, execute_uuid: str, index: int) -> Batch:
+        """Return a batch with all its instances; raise Incomplete when its pages end before its total."""
+
+        async def fetch(marker: int | None) -> paging.Page[Instance]:
+            return await self.batch_page(execute_uuid, index, marker)
+
+        total, instances = await paging.whole(fetch)
+        return Batch(index, total, tuple(instances))
+
+    async def list_tickets(self, filters: Mapping[str, str]) -> AsyncIterator[list[Listed]]:
+        """Yield the account's tickets page by page, newest first as far as seen (ListScriptOrders)."""
+
+        async def fetch(marker: int | None) -> paging.Page[Listed]:
+            parameters: Parameters = {**filters, "limit": _LIST_LIMIT}
+            if marker is not None:
+                parameters["marker"] = marker
+            answer = await self._get("list_tickets", ORDERS, parameters, wire.OrdersAnswer)
+            return self._interpreter.orders(answer.data)
+
+        async for _, new in paging.pages(fetch):
+            yield new
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def _get(self, operation: str, path: str, parameters: Parameters, kind: type[Answer]) -> Answer:
+        for attempt in itertools.count(1):
+            try:
+                body = await self._once(operation, path, parameters)
+            except ApiError as error:
+                self.last_error = error
+                delay = self._delay(error, attempt)
+                if delay is None:
+                    raise
+                self._telemetry.api_retries.labels(self._account, operation, error.reason).inc()
+                await self._clock.sleep(delay)
+            else:
+                return decode(body, kind, operation, self._telemetry)
+        raise AssertionError
+
+    async def _once(self, operation: str, path: str, parameters: Parameters) -> bytes:
+        try:
+            async with self.gate.leave():
+                response = await self._http.get(path, params=parameters, extensions={"operation": operation})
+                judge(response, operation, self._clock.time())
+        except (BadRequest, NotFound):
+            self.accepted += 1
+            raise
+        finally:
+            self._show_sign_in()
+        self.accepted += 1
+        return response.content
+
+    def _show_sign_in(self) -> None:
+        if self.auth.expires_at is not None:
+            self._telemetry.api_token_expiry.labels(self._account).set(self.auth.expires_at)
+        self._telemetry.paused(self._account, self.gate.paused_until or self.auth.paused_until)
+
+    def _delay(self, error: ApiError, attempt: int) -> float | None:
+        if not error.retryable or attempt >= self._limits.attempts or not self.gate.may_retry():
+            return None
+        stated = error.retry_after if isinstance(error, RateLimited | ServerFailed) else None
+        if stated is not None:
+            if stated > _LONGEST_WAIT:
+                self.gate.hold_until(self._clock.time() + stated)
+                return None
+            return stated
+        return self._random.uniform(0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))
+
+
+def headers(language: str, project_id: str | None) -> dict[str, str]:
+    """Return what goes with each request of an account."""
+    fixed = {
+        "Accept": "application/json",
+        "Accept-Encoding": "gzip",
+        "User-Agent": f"coc-exporter/{__version__}",
+        "X-Language": language,
+    }
+    return fixed if project_id is None else {**fixed, "X-Project-Id": project_id}

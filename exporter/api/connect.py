@@ -1,0 +1,139 @@
+"""From an account's config to an Api: TLS, proxy, sign-in, limits."""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING
+
+import httpx
+
+from exporter.api.client import Api, Limits, headers
+from exporter.api.gate import Gate
+from exporter.api.interpret import Interpreter
+from exporter.api.transport import MeteredTransport
+from exporter.auth import (
+    METADATA_ENDPOINT,
+    AccountAuth,
+    Login,
+    MetadataKeys,
+    PasswordAuth,
+    Send,
+    SigningAuth,
+    StaticKeys,
+    TokenAuth,
+)
+from exporter.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from exporter.api.statuses import Statuses
+    from exporter.clock import Clock
+    from exporter.config import Account, Auth, Poll
+    from exporter.telemetry import Telemetry
+
+_METADATA_TIMEOUT = 3.0
+_CIRCUIT_SHARE = 0.9
+
+
+def connect(
+    account: Account,
+    poll: Poll,
+    *,
+    statuses: Statuses,
+    reason_of: Callable[[str], str],
+    keep_logs: bool,
+    telemetry: Telemetry,
+    clock: Clock,
+    random: Random,
+) -> Api:
+    """Return the account's Api; raise UsageError when its CA file cannot be used. Nothing is sent yet."""
+
+    def client(timeout: float, *, direct: bool = False, **extra: object) -> httpx.AsyncClient:
+        inner = _transport(account, poll.concurrency, direct=direct)
+        metered = MeteredTransport(inner, account=account.name, timeout=timeout, telemetry=telemetry, clock=clock)
+        return httpx.AsyncClient(transport=metered, timeout=timeout, follow_redirects=False, **extra)  # type: ignore[arg-type]  # passed through
+
+    def plain(*, direct: bool) -> Send:
+        http = client(_METADATA_TIMEOUT if direct else poll.request_timeout, direct=direct)
+
+        async def send(operation: str, request: httpx.Request) -> httpx.Response:
+            request.extensions["operation"] = operation
+            return await http.send(request)
+
+        return send
+
+    # The link-local address of the metadata service is never reached through a proxy.
+    auth = sign_in(account.auth, account.iam_url, plain, clock, random)
+    gate = Gate(
+        account.name,
+        rate=poll.requests_per_second,
+        concurrency=poll.concurrency,
+        pause=poll.interval * _CIRCUIT_SHARE,
+        telemetry=telemetry,
+        clock=clock,
+    )
+    return Api(
+        client(
+            poll.request_timeout,
+            base_url=account.api_url,
+            headers=headers(account.language, account.project_id),
+            auth=auth,
+        ),
+        gate,
+        Interpreter(statuses, telemetry, reason_of, keep_logs=keep_logs),
+        auth,
+        limits=Limits(poll.page_limit, poll.max_attempts),
+        telemetry=telemetry,
+        clock=clock,
+        random=random,
+    )
+
+
+def sign_in(auth: Auth, iam_url: str, plain: Callable[..., Send], clock: Clock, random: Random) -> AccountAuth:
+    """Return the sign-in that the config asks for; ``plain(direct=...)`` makes a way to send unsigned requests."""
+    if auth.token is not None:
+        return TokenAuth(auth.token.token.read)
+    if auth.password is not None:
+        given = auth.password
+        login = Login(
+            given.domain,
+            given.username,
+            given.password.read,
+            given.project,
+            given.project_id,
+            given.scope_domain,
+        )
+        return PasswordAuth(plain(direct=False), clock.time, random, iam_url, login)
+    if auth.aksk is not None:
+        keys = auth.aksk
+        token = None if keys.security_token is None else keys.security_token.read
+        return SigningAuth(StaticKeys(keys.access_key.read, keys.secret_key.read, token), clock.time)
+    endpoint = METADATA_ENDPOINT if auth.ecs_metadata is None else auth.ecs_metadata.endpoint
+    metadata = MetadataKeys(plain(direct=True), clock.time, random, endpoint)
+    return SigningAuth(metadata, clock.time)
+
+
+def _transport(account: Account, concurrency: int, *, direct: bool) -> httpx.AsyncHTTPTransport:
+    return httpx.AsyncHTTPTransport(
+        verify=_tls(account),
+        trust_env=False,
+        proxy=None if direct or account.proxy_url is None else account.proxy_url,
+        limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
+    )
+
+
+def _tls(account: Account) -> ssl.SSLContext:
+    try:
+        context = httpx.create_ssl_context(trust_env=False)
+        if account.tls.ca_file is not None:
+            context.load_verify_locations(account.tls.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"account {account.name}: {account.tls.ca_file} cannot be used as tls.ca_file: is it a readable PEM file?"
+        ) from error
+    if account.tls.insecure_skip_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context

@@ -1,0 +1,118 @@
+"""
+One exchange over the wire: bounded in bytes and time, measured, counted, its failures translated.
+
+It stands below httpx's client, so that a request that an ``httpx.Auth`` sends on its own is counted as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+import httpx
+
+from exporter.api.foreign import mapped
+from exporter.errors import BodyTooLarge, ProtocolBroken
+
+if TYPE_CHECKING:
+    from exporter.clock import Clock
+    from exporter.telemetry import Telemetry
+
+MAX_BODY = 64 * 1024 * 1024
+"""Bytes of a decoded answer: 50 logs of 1 MB, and room."""
+
+MAX_HEADERS = 200
+
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_KEPT_HEADERS = frozenset({"content-type", "date", "retry-after", "x-request-id", "x-subject-token"})
+
+
+class MeteredTransport(httpx.AsyncBaseTransport):
+    """
+    Send a request through ``inner``; return the whole answer, decoded.
+
+    The operation to count under is the request's extension ``operation``; ``timeout`` seconds bound the whole
+    exchange, from the first byte sent to the last received.
+    """
+
+    def __init__(
+        self,
+        inner: httpx.AsyncBaseTransport,
+        *,
+        account: str,
+        timeout: float,
+        telemetry: Telemetry,
+        clock: Clock,
+    ) -> None:
+        self._inner = inner
+        self._account = account
+        self._timeout = timeout
+        self._telemetry = telemetry
+        self._clock = clock
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Return the answer; raise an ApiError."""
+        operation = request.extensions["operation"]
+        started = self._clock.monotonic()
+        code = "error"
+        try:
+            with mapped(request.url.host):
+                async with asyncio.timeout(self._timeout):
+                    answer = await self._exchange(request)
+            code = str(answer.status_code)
+        finally:
+            self._telemetry.api_requests.labels(self._account, operation, code).inc()
+            spent = self._clock.monotonic() - started
+            self._telemetry.api_request_duration.labels(self._account, operation).observe(spent)
+        self._note_clock(answer)
+        return answer
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        response = await self._inner.handle_async_request(request)
+        try:
+            if len(response.headers) > MAX_HEADERS:
+                raise ProtocolBroken(f"{request.url.host} sent more than {MAX_HEADERS} headers.")
+            content = await _whole_body(response, request.url.host)
+        finally:
+            await response.aclose()
+        headers = [(name, value) for name, value in response.headers.items() if name in _KEPT_HEADERS]
+        return httpx.Response(response.status_code, headers=headers, content=content, request=request)
+
+    def _note_clock(self, response: httpx.Response) -> None:
+        try:
+            theirs = parsedate_to_datetime(response.headers["date"]).timestamp()
+        except (KeyError, ValueError, OverflowError):
+            return
+        self._telemetry.api_clock_offset.labels(self._account).set(theirs - self._clock.time())
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._inner.aclose()
+
+
+async def _whole_body(response: httpx.Response, host: str) -> bytes:
+    # httpx would decode without a bound: a megabyte of gzip can hold a gigabyte.
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise ProtocolBroken(f"{host} answered in an encoding that was not asked for.")
+    inflate = None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_raw():
+        part = chunk if inflate is None else _inflated(inflate, chunk, MAX_BODY - size, host)
+        size += len(part)
+        if size > MAX_BODY:
+            raise BodyTooLarge(f"{host} sent more than {MAX_BODY} bytes for one answer.")
+        parts.append(part)
+    if inflate is not None and parts and not inflate.eof:
+        raise ProtocolBroken(f"{host} sent a compressed answer that breaks off.")
+    return b"".join(parts)
+
+
+def _inflated(inflate: zlib._Decompress, chunk: bytes, room: int, host: str) -> bytes:
+    try:
+        return inflate.decompress(chunk, room + 1)
+    except zlib.error as error:
+        raise ProtocolBroken(f"{host} sent a compressed answer that cannot be decoded.") from error

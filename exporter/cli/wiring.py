@@ -1,0 +1,167 @@
+"""From a config to rooms that work together, and from one config to the next without losing what is known."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from random import SystemRandom
+from typing import TYPE_CHECKING, Any
+
+from exporter import families
+from exporter.api import Statuses, connect
+from exporter.exposition import Board, Renderer
+from exporter.poller import AccountPoller, Cadence, Pace, Poller
+from exporter.poller.journal import Journal
+from exporter.reasons import Reasons, Rule
+
+if TYPE_CHECKING:
+    from exporter.api import Api
+    from exporter.clock import Clock
+    from exporter.config import Account, Config
+    from exporter.snapshot import Snapshot
+    from exporter.telemetry import Telemetry
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a reload did to the watched tickets."""
+
+    added: int
+    removed: int
+    kept: int
+
+
+class Exporter:
+    """The rooms of one process; ``apply`` swaps in a new config whole, ``run`` polls until cancelled."""
+
+    def __init__(self, config: Config, telemetry: Telemetry, clock: Clock) -> None:
+        self.config = config
+        self._telemetry = telemetry
+        self._clock = clock
+        self._statuses = Statuses()
+        self._journal = Journal(clock)
+        self._swapped = asyncio.Event()
+        renderer = Renderer(families.OF_TICKETS, families.OF_ALL, telemetry)
+        self._options = _options(config)
+        self.board = Board(renderer, self._options, clock)
+        self.poller = self._load(config, {})
+
+    async def run(self) -> None:
+        """Poll; begin anew with the present config whenever that was swapped."""
+        while True:
+            self._swapped.clear()
+            polling = asyncio.ensure_future(self.poller.run())
+            swapped = asyncio.ensure_future(self._swapped.wait())
+            try:
+                await asyncio.wait((polling, swapped), return_when=asyncio.FIRST_COMPLETED)
+                if polling.done():
+                    await polling
+            finally:
+                await _cancelled(polling, swapped)
+
+    async def apply(self, config: Config) -> Changes:
+        """Replace the config; tickets, counters and accounts that both know are kept."""
+        before = {account.account.name: account for account in self.poller.accounts}
+        poller = self._load(config, before)
+        changes = _changes(self.poller.snapshot(), poller.snapshot())
+        self.config, self.poller = config, poller
+        self._swapped.set()
+        kept = {account.api for account in poller.accounts}
+        for name, account in before.items():
+            if account.api not in kept:
+                await account.api.aclose()
+            if name not in {other.name for other in config.accounts}:
+                self._telemetry.forget_account(name)
+        return changes
+
+    async def publish(self, snapshot: Snapshot) -> None:
+        """Hand out a snapshot."""
+        await self.board.publish(snapshot, self._options)
+
+    async def aclose(self) -> None:
+        """Close every connection."""
+        for account in self.poller.accounts:
+            await account.api.aclose()
+
+    def _load(self, config: Config, before: dict[str, AccountPoller]) -> Poller:
+        accounts = [self._account(account, config, before.get(account.name)) for account in config.accounts]
+        self._reasons = Reasons(Rule(rule.reason, rule.pattern) for rule in config.failure_reasons)
+        self._options = _options(config)
+        self._telemetry.config_reload_ok.set(1)
+        self._telemetry.config_reloaded.set(self._clock.time())
+        return Poller(
+            accounts,
+            self.publish,
+            interval=config.poll.interval,
+            deadline=_pace(config).deadline,
+            telemetry=self._telemetry,
+            clock=self._clock,
+        )
+
+    def _account(self, account: Account, config: Config, known: AccountPoller | None) -> AccountPoller:
+        # A connection that nothing changed is kept, with its sign-in, its limits and its pauses.
+        same = known is not None and _connection(account, config) == _connection(known.account, self.config)
+        api = known.api if known is not None and same else self._connect(account, config)
+        poller = AccountPoller(
+            account, api, _pace(config), journal=self._journal, telemetry=self._telemetry, clock=self._clock
+        )
+        if known is not None:
+            poller.inherit(known)
+        return poller
+
+    def _reason_of(self, text: str) -> str:
+        # Not the method of today's patterns: a connection can outlive them.
+        return self._reasons.of(text)
+
+    def _connect(self, account: Account, config: Config) -> Api:
+        return connect(
+            account,
+            config.poll,
+            statuses=self._statuses,
+            reason_of=self._reason_of,
+            keep_logs=config.web.show_logs,
+            telemetry=self._telemetry,
+            clock=self._clock,
+            random=SystemRandom(),
+        )
+
+
+def _connection(account: Account, config: Config) -> tuple[object, ...]:
+    """Return everything a connection is made of."""
+    alone = account.model_copy(update={"tickets": (), "discovery": None})
+    return alone, config.poll, config.web.show_logs
+
+
+def _pace(config: Config) -> Pace:
+    poll = config.poll
+    return Pace(
+        cadence=Cadence(poll.interval, poll.stale_after, poll.full_refresh),
+        deadline=poll.stale_after,
+        concurrency=poll.concurrency,
+        keep_finished=poll.keep_finished,
+    )
+
+
+def _options(config: Config) -> families.Options:
+    labels = {label for account in config.accounts for ticket in account.tickets for label in ticket.labels}
+    return families.Options(
+        per_batch=config.metrics.per_batch,
+        abnormal_instances=config.metrics.abnormal_instances,
+        buckets=tuple(config.metrics.duration_buckets),
+        ticket_labels=tuple(f"label_{label}" for label in sorted(labels)),
+    )
+
+
+def _changes(before: Snapshot, after: Snapshot) -> Changes:
+    known = {(reading.watch.account, reading.watch.execute_uuid) for reading in before.readings}
+    now = {(reading.watch.account, reading.watch.execute_uuid) for reading in after.readings}
+    return Changes(added=len(now - known), removed=len(known - now), kept=len(known & now))
+
+
+async def _cancelled(*tasks: asyncio.Future[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

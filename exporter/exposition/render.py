@@ -1,0 +1,169 @@
+"""
+From families to the bytes of ``/metrics``.
+
+prometheus_client writes every line. Here its text is only cut and joined: what it wrote of a ticket that did not
+change since is kept, family by family, and joined with the rest; the result is byte for byte what it would write of
+the whole snapshot at once. Nothing here knows a family's name.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import zlib
+from dataclasses import dataclass, replace
+from enum import Enum
+from typing import TYPE_CHECKING, Protocol
+
+from prometheus_client import exposition as text_format
+from prometheus_client.openmetrics import exposition as openmetrics_format
+
+from exporter.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from prometheus_client import Metric
+
+    from exporter.families import Options
+    from exporter.snapshot import Reading
+    from exporter.telemetry import Telemetry
+
+    Family = Callable[[Snapshot, Options], Metric]
+
+_EOF = b"# EOF\n"
+_GZIP_LEVEL = 6
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+
+class Format(Enum):
+    """What a body is written in; text 0.0.4 and 1.0.0 differ in nothing that our names need."""
+
+    TEXT = "text"
+    OPENMETRICS = "openmetrics"
+
+
+class Encoding(Enum):
+    """How a body is packed."""
+
+    IDENTITY = "identity"
+    GZIP = "gzip"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One way to hand out the same exposition."""
+
+    format: Format
+    encoding: Encoding
+
+
+class Collection(Protocol):
+    """Whatever yields families."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield families."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Families:
+    metrics: Sequence[Metric]
+
+    def collect(self) -> Iterable[Metric]:
+        return self.metrics
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What was written of one reading: the sample lines of each family, in the families' order."""
+
+    reading: Reading
+    options: Options
+    lines: tuple[bytes, ...]
+
+
+class Renderer:
+    """
+    Render snapshots, remembering what was written of each ticket.
+
+    ``of_tickets`` speak of each ticket on its own, ``of_all`` look across. Safe to use from several threads.
+    """
+
+    def __init__(self, of_tickets: Sequence[Family], of_all: Sequence[Family], telemetry: Telemetry) -> None:
+        self._of_tickets = of_tickets
+        self._of_all = of_all
+        self._telemetry = telemetry
+        self._said: dict[Format, dict[tuple[str, str], _Said]] = {kind: {} for kind in Format}
+        self._lock = threading.Lock()
+
+    def body(self, snapshot: Snapshot, options: Options, variant: Variant) -> bytes:
+        """Return the exposition of a snapshot, packed."""
+        began = time.perf_counter()
+        with self._lock:
+            body = _packed(self._parts(snapshot, options, variant.format), variant.encoding)
+        labels = (variant.format.value, variant.encoding.value)
+        self._telemetry.exposition_bytes.labels(*labels).set(len(body))
+        self._telemetry.render_duration.labels(*labels).set(time.perf_counter() - began)
+        return body
+
+    def forget(self, kind: Format) -> None:
+        """Drop what was remembered for a format that nobody asks for."""
+        with self._lock:
+            self._said[kind].clear()
+
+    def _parts(self, snapshot: Snapshot, options: Options, kind: Format) -> Iterator[bytes]:
+        said = self._renewed(snapshot, options, kind)
+        empty = replace(snapshot, readings=())
+        headers = _headers([family(empty, options) for family in self._of_tickets], kind)
+        for position, header in enumerate(headers):
+            yield header
+            yield from (ticket.lines[position] for ticket in said)
+        yield write([family(snapshot, options) for family in self._of_all], kind)
+        yield write(list(self._telemetry.registry.collect()), kind)
+        if kind is Format.OPENMETRICS:
+            yield _EOF
+
+    def _renewed(self, snapshot: Snapshot, options: Options, kind: Format) -> list[_Said]:
+        before = self._said[kind]
+        after = {}
+        for reading in snapshot.readings:
+            key = (reading.watch.account, reading.watch.execute_uuid)
+            said = before.get(key)
+            if said is None or said.reading is not reading or said.options is not options:
+                said = _Said(reading, options, self._lines(reading, options, kind))
+            after[key] = said
+        self._said[kind] = after
+        return list(after.values())
+
+    def _lines(self, reading: Reading, options: Options, kind: Format) -> tuple[bytes, ...]:
+        alone = Snapshot(readings=(reading,))
+        return tuple(_cut(write([family(alone, options) for family in self._of_tickets], kind)))
+
+
+def write(metrics: Sequence[Metric], kind: Format) -> bytes:
+    """Return the families as prometheus_client writes them, without OpenMetrics' end mark."""
+    if kind is Format.TEXT:
+        return text_format.generate_latest(_Families(metrics))
+    body: bytes = openmetrics_format.generate_latest(_Families(metrics))
+    return body.removesuffix(_EOF)
+
+
+def _cut(body: bytes) -> Iterator[bytes]:
+    """Yield the sample lines of each family of a body."""
+    # No sample line begins with a hash, and line breaks within labels and HELP are escaped.
+    for family in (b"\n" + body).split(b"\n# HELP ")[1:]:
+        lines = family.split(b"\n")
+        samples = [line for line in lines[1:] if line and not line.startswith(b"#")]
+        yield b"".join(line + b"\n" for line in samples)
+
+
+def _headers(metrics: Sequence[Metric], kind: Format) -> list[bytes]:
+    return [write([metric], kind) for metric in metrics]
+
+
+def _packed(parts: Iterable[bytes], encoding: Encoding) -> bytes:
+    if encoding is Encoding.IDENTITY:
+        return b"".join(parts)
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    packed = [packer.compress(part) for part in parts]
+    return b"".join([*packed, packer.flush()])

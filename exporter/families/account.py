@@ -1,0 +1,65 @@
+"""Families that look across tickets: accounts, and how many tickets are in which state."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from prometheus_client.core import GaugeMetricFamily
+
+if TYPE_CHECKING:
+    from exporter.families.options import Options
+    from exporter.snapshot import Snapshot
+
+_STATES = ("active", "finished", "failed")
+
+
+def up(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+    """
+    Tell whether the account's API answered and accepted our credentials.
+
+        coc_up{account="prod"} 1.0
+    """
+    family = GaugeMetricFamily(
+        "coc_up",
+        "1 when the account's API answered and accepted our credentials in the last poll.",
+        labels=["account"],
+    )
+    for account in snapshot.accounts:
+        if account.polled is not None:
+            family.add_metric([account.name], account.fault is None)
+    return family
+
+
+def tickets(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+    """
+    Count the watched tickets in each state.
+
+        coc_exporter_tickets{account="prod",state="active"} 3.0
+    """
+    family = GaugeMetricFamily(
+        "coc_exporter_tickets",
+        "Tickets that are watched, by what polling them amounts to.",
+        labels=["account", "state"],
+    )
+    counts = Counter((reading.watch.account, reading.state) for reading in snapshot.readings)
+    for account in snapshot.accounts:
+        for state in _STATES:
+            family.add_metric([account.name, state], counts[account.name, state])
+    return family
+
+
+def discovery_omitted(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+    """
+    Count the tickets that discovery found and left out.
+
+        coc_exporter_discovery_omitted_tickets{account="prod"} 0.0
+    """
+    family = GaugeMetricFamily(
+        "coc_exporter_discovery_omitted_tickets",
+        "Tickets that discovery found beyond max_tickets, the oldest ones.",
+        labels=["account"],
+    )
+    for account in snapshot.accounts:
+        family.add_metric([account.name], account.omitted_tickets)
+    return family

@@ -1,0 +1,58 @@
+"""
+Foreign text made fit to be shown: names, messages and logs.
+
+Nothing is interpreted: terminal sequences are removed, what would be invisible or would reorder its surroundings is
+made visible, and what no encoding can hold is replaced. Escaping for HTML is the template engine's.
+"""
+
+from __future__ import annotations
+
+import re
+
+LOG_BYTES = 4096
+"""Of a log no more than this is ever shown."""
+
+NAME_LENGTH = 300
+
+_LOOKED_AT = 8 * LOG_BYTES
+
+_TERMINAL = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor moves
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?"  # window titles and links
+    r"|\x1b[PX^_][^\x1b]*(?:\x1b\\)?"  # device strings
+    r"|\x1b[ -/]*[0-~]"
+)
+_NEWLINE = re.compile(r"\r+\n?|[\u2028\u2029\x85\x0b\x0c]")
+_UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069\ufeff]")
+_UNSOUND = re.compile(r"[\ud800-\udfff\ufffe\uffff]")
+_BREAKS = str.maketrans({"\n": "\u240a", "\t": "\u2409"})
+
+
+def line(text: str, limit: int = NAME_LENGTH) -> str:
+    """Return foreign text as one line of at most ``limit`` characters."""
+    shown = _visible(_TERMINAL.sub("", text[: 4 * limit])).translate(_BREAKS).strip()
+    return shown if len(shown) <= limit else shown[: limit - 1] + "\u2026"
+
+
+def log_tail(log: str) -> str:
+    """Return the end of a log, at most ``LOG_BYTES`` of UTF-8; its first line may be a part of one."""
+    end = _NEWLINE.sub("\n", _TERMINAL.sub("", log[-_LOOKED_AT:]))
+    return _visible(end).encode()[-LOG_BYTES:].decode(errors="ignore").strip("\n")
+
+
+def last_line(log: str, limit: int = 160) -> str:
+    """Return the last line of a log that says anything."""
+    lines = [text for text in log_tail(log).splitlines() if text.strip()]
+    return line(lines[-1], limit) if lines else ""
+
+
+def _visible(text: str) -> str:
+    return _UNSEEN.sub(_named, _UNSOUND.sub("\ufffd", text))
+
+
+def _named(match: re.Match[str]) -> str:
+    """Return a picture of a control character, or its number where there is none."""
+    code = ord(match[0])
+    if code < 0x20:  # noqa: PLR2004  the block of pictures follows ASCII
+        return chr(0x2400 + code)
+    return "\u2421" if code == 0x7F else f"<U+{code:04X}>"  # noqa: PLR2004  DEL

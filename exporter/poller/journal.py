@@ -1,0 +1,36 @@
+"""What the log says of failures: a change at once, the same again at most every 15 minutes."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from exporter.clock import Clock
+    from exporter.snapshot import Fault
+
+_logger = logging.getLogger(__name__)
+_REPEAT_AFTER = 15 * 60.0
+
+
+class Journal:
+    """Remember what was logged of each subject, an account or a ticket."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._told: dict[tuple[str, ...], tuple[str, float]] = {}
+
+    def failed(self, fault: Fault, **subject: str) -> None:
+        """Log the failure of ``subject`` unless the same was logged within 15 minutes."""
+        key = tuple(subject.values())
+        now = self._clock.monotonic()
+        reason, told = self._told.get(key, ("", 0.0))
+        if reason == fault.reason and now - told < _REPEAT_AFTER:
+            return
+        self._told[key] = (fault.reason, now)
+        _logger.warning("Cannot be read", extra={**subject, "reason": fault.reason, "err": fault.message})
+
+    def recovered(self, **subject: str) -> None:
+        """Log that ``subject`` can be read again, if it could not."""
+        if self._told.pop(tuple(subject.values()), None) is not None:
+            _logger.info("Can be read again", extra=subject)

@@ -1,0 +1,64 @@
+"""One visit to one ticket: whole or not at all, and no request more than the truth needs."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from exporter.poller.ledger import carried
+from exporter.poller.thrift import changed_batches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from exporter.api import Api
+    from exporter.snapshot import Batch, Statistics, Ticket, Watch
+
+
+async def visit(api: Api, watch: Watch, held: Ticket | None, *, full: bool) -> Ticket:
+    """
+    Return the ticket as it is now; raise an ApiError when any request that it needed failed.
+
+    ``held`` is the ticket as last read whole; ``full`` reads every batch again.
+    """
+    # Before the pages: what changes in between is then seen as a change by the next visit.
+    statistics = await api.statistics(watch.execute_uuid)
+    if held is None or full or _batches_unknown(held, statistics):
+        return carried(held, await _read_all(api, watch, statistics))
+    stale = changed_batches(held, statistics)
+    facts = await api.ticket(watch.execute_uuid) if _facts_can_differ(held, statistics) else held
+    fresh = await _read_batches(api, watch.execute_uuid, stale)
+    kept = [fresh.get(batch.index, batch) for batch in held.batches]
+    return carried(held, replace(facts, statistics=statistics, batches=tuple(kept)))
+
+
+async def _read_all(api: Api, watch: Watch, statistics: Statistics) -> Ticket:
+    facts = await api.ticket(watch.execute_uuid)
+    indexes = await api.batches(watch.execute_uuid)
+    wanted = [index for index in indexes if not watch.batches or index in watch.batches]
+    fresh = await _read_batches(api, watch.execute_uuid, wanted)
+    return replace(facts, statistics=statistics, batches=tuple(fresh[index] for index in wanted))
+
+
+async def _read_batches(api: Api, execute_uuid: str, indexes: Iterable[int]) -> dict[int, Batch]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = {index: group.create_task(api.batch(execute_uuid, index)) for index in indexes}
+    except ExceptionGroup as failed:
+        # One batch that cannot be read is reason enough; the others were cancelled for it.
+        raise failed.exceptions[0] from None
+    return {index: task.result() for index, task in tasks.items()}
+
+
+def _batches_unknown(held: Ticket, statistics: Statistics) -> bool:
+    """Tell whether the statistics speak of a batch that was not there before."""
+    told = {index for row in statistics.rows for index in row.batches}
+    before = {index for row in held.statistics.rows for index in row.batches}
+    return not told <= before | {batch.index for batch in held.batches}
+
+
+def _facts_can_differ(held: Ticket, statistics: Statistics) -> bool:
+    """Tell whether the ticket's own status can have changed; with nothing running it can without a trace."""
+    idle = held.status == "PROCESSING" and not statistics.counts().get("PROCESSING")
+    return idle or statistics != held.statistics

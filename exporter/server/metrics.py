@@ -1,0 +1,110 @@
+"""The telemetry path: the bytes of the last poll, in the form that the scraper asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+
+from exporter.exposition import Encoding, Variant
+from exporter.server.family_filter import only
+from exporter.server.negotiation import content_type, negotiated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from starlette.types import Receive, Scope, Send
+
+    from exporter.server.negotiation import Choice
+    from exporter.server.site import Exposition
+
+# All scrapers share one body; what is copied for a slow one is at most a piece of it.
+_PIECE = 128 * 1024
+_GZIP_LEVEL = 6
+_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+
+
+class Metrics:
+    """Answer scrapes, at most ``limit`` at once; 0 means no limit."""
+
+    def __init__(self, board: Exposition, limit: int) -> None:
+        self._board = board
+        self._limit = limit
+        self._under_way = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one scrape; it is under way until its last byte is taken."""
+        if scope["method"] not in ("GET", "HEAD"):
+            refusal = PlainTextResponse("Method Not Allowed", 405, {"Allow": "GET, HEAD"})
+            return await refusal(scope, receive, send)
+        if self._limit and self._under_way >= self._limit:
+            text = f"Limit of concurrent requests reached ({self._limit}), try again later.\n"
+            return await PlainTextResponse(text, 503)(scope, receive, send)
+        with self._counted():
+            await self._answer(scope, send)
+        return None
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def _answer(self, scope: Scope, send: Send) -> None:
+        headers = Headers(scope=scope)
+        choice = negotiated(_joined(headers, "accept"), _joined(headers, "accept-encoding"))
+        names = names_of(scope["query_string"])
+        body = await (self._part(choice, names) if names else self._whole(choice))
+        await send({"type": "http.response.start", "status": 200, "headers": _headers(choice, len(body))})
+        await _send_body(b"" if scope["method"] == "HEAD" else body, send)
+
+    async def _whole(self, choice: Choice) -> bytes:
+        return await self._board.body(Variant(choice.format, choice.encoding))
+
+    async def _part(self, choice: Choice, names: frozenset[bytes]) -> bytes:
+        whole = await self._board.body(Variant(choice.format, Encoding.IDENTITY))
+        return await asyncio.to_thread(_part, whole, names, choice.encoding)
+
+
+def names_of(query: bytes) -> frozenset[bytes]:
+    """Return the values of ``name[]`` in a query string."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    return frozenset(value for key, value in pairs if key == b"name[]")
+
+
+async def _send_body(body: bytes, send: Send) -> None:
+    view = memoryview(body)
+    for start in range(0, len(view) - _PIECE, _PIECE):
+        await send({"type": "http.response.body", "body": view[start : start + _PIECE], "more_body": True})
+    rest = max(0, -(-len(view) // _PIECE) - 1) * _PIECE
+    await send({"type": "http.response.body", "body": view[rest:], "more_body": False})
+
+
+def _part(body: bytes, names: frozenset[bytes], encoding: Encoding) -> bytes:
+    part = only(body, names)
+    if encoding is Encoding.IDENTITY:
+        return part
+    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    return packer.compress(part) + packer.flush()
+
+
+def _headers(choice: Choice, length: int) -> list[tuple[bytes, bytes]]:
+    headers = [
+        (b"content-type", content_type(choice).encode()),
+        (b"content-length", str(length).encode()),
+        (b"vary", b"Accept, Accept-Encoding"),
+    ]
+    if choice.encoding is Encoding.GZIP:
+        headers.append((b"content-encoding", b"gzip"))
+    return headers
+
+
+def _joined(headers: Headers, name: str) -> bytes:
+    return ",".join(headers.getlist(name)).encode("latin-1")
