@@ -32,7 +32,9 @@ Reasons are a closed set: they are values of the label ``reason``.
 
 
 class ExporterError(Exception):
-    """A fault to be shown to the user as one sentence."""
+    """A fault to be shown to the user as one sentence; ``names_its_place`` when that begins with file and line."""
+
+    names_its_place = False
 
 
 class UsageError(ExporterError):

@@ -69,7 +69,7 @@ def fault(pattern: str) -> str | None:
     try:
         _compile(pattern)
     except re2.error as error:
-        return f"is no RE2 pattern: {error}"
+        return f"is no RE2 pattern: {_words(error)}"
     return None
 
 
@@ -93,6 +93,11 @@ def _is_literal(pattern: str) -> bool:
     import re2  # noqa: PLC0415
 
     return bool(re2.escape(pattern).replace("\\", "") == pattern and not set(pattern) & set(".^$*+?{}[]|()\\"))
+
+
+def _words(error: Exception) -> str:
+    told = error.args[0] if error.args else ""
+    return told.decode(errors="replace") if isinstance(told, bytes) else str(told)
 
 
 def _compile(pattern: str) -> re2._Regexp:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from exporter.config import ConfigError, load
 
 CASES = sorted((Path(__file__).parent / "cases" / "config").glob("*.yaml"))
@@ -28,17 +29,17 @@ def told(case: Path, folder: Path) -> str:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_a_bad_file_is_told_in_exactly_these_lines(case: Path, folder: Path):
+def test_a_bad_file_is_told_in_exactly_these_lines(case: Path, folder: Path) -> None:
     assert told(case, folder) + "\n" == case.with_suffix(".txt").read_text()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
-def test_no_line_holds_a_secret(case: Path, folder: Path):
+def test_no_line_holds_a_secret(case: Path, folder: Path) -> None:
     lines = told(case, folder)
     assert "CANARY" not in lines
     assert "4711" not in lines
 
 
-def test_ten_faults_are_ten_lines(folder: Path):
+def test_ten_faults_are_ten_lines(folder: Path) -> None:
     case = next(case for case in CASES if case.stem == "ten_faults_at_once")
     assert len(told(case, folder).splitlines()) == 10

@@ -207,6 +207,15 @@ def test_the_canonical_request_is_laid_out_as_the_guide_says() -> None:
     ]
 
 
+def test_a_date_that_is_not_signed_or_not_readable_counts_as_expired(client: httpx.Client) -> None:
+    claim = f"{signing.ALGORITHM} Access={KNOWN.access_key}, SignedHeaders=host, Signature=00"
+    for date in ("20260102T030405Z", "yesterday"):
+        answer = client.get(ORDERS, headers={"Authorization": claim, "X-Sdk-Date": date})
+        assert wrong(answer) == "calc ak sk signature fail:signature expired"
+    answer = client.get(ORDERS, headers={"Authorization": claim.replace("host", "x-sdk-date"), "X-Sdk-Date": "soon"})
+    assert wrong(answer) == "calc ak sk signature fail:signature expired"
+
+
 def test_a_right_signature_is_let_in_whatever_headers_it_covers(client: httpx.Client) -> None:
     assert signed(client).status_code == 200
     assert signed(client, x_language="en-us", x_project_id=KNOWN.project_id).status_code == 200

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -21,7 +22,6 @@ from exporter.simulator import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -263,6 +263,13 @@ def test_the_page_has_a_button_for_every_switch_and_escapes_what_it_shows(client
     assert "<script>" not in page
 
 
+def test_the_documentation_lists_every_switch(client: httpx.Client) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "simulator.md").read_text(encoding="utf-8")
+    table = page.partition("| switch | values |")[2].partition("\n\n")[0]
+    listed = {line.split("`")[1] for line in table.splitlines() if line.startswith("| `")}
+    assert listed == client.get("/-/switches").json().keys() - {"waves"}
+
+
 def test_a_browser_that_turns_a_switch_comes_back_to_the_page(client: httpx.Client) -> None:
     answer = client.post("/-/switches/html/on", headers={"Accept": "text/html"}, follow_redirects=True)
     assert answer.url.path == "/"
@@ -294,6 +301,7 @@ def test_a_recording_is_served_without_sign_in_and_whatever_the_querys_order(
     stage[0].app, client = replay(recording), stage[1]
     assert client.get(f"{PAGE}?marker=3&limit=50", headers={"X-Auth-Token": ""}).json() == {"data": 1}
     assert client.get(ORDERS).status_code == 429
+    assert "date" in client.get(ORDERS).headers
 
 
 def test_what_was_not_recorded_is_400(stage: tuple[Stage, httpx.Client], recording: Path) -> None:

@@ -27,7 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return int(command.run(asked))
     except ExporterError as error:
-        sys.stderr.write(f"coc-exporter: {error}\n")
+        # The faults of a config begin with its name; anything else with ours.
+        sys.stderr.write(f"{error}\n" if error.names_its_place else f"coc-exporter: {error}\n")
         return 1
     except KeyboardInterrupt:
         return _INTERRUPTED

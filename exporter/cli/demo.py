@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import socket
+import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter import config, simulator
+from exporter.cli.playing import playing
+from exporter.server import shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from exporter.config import Config
 
-_logger = logging.getLogger(__name__)
 _PLAN = simulator.Plan(tickets=20, speed=3.0)
 _AUTH = {
     "token": "token: {{token: {token}}}",
@@ -24,6 +22,7 @@ _AUTH = {
     "aksk": "aksk: {{access_key: {access_key}, secret_key: {secret_key}}}",
     "ecs_metadata": "ecs_metadata: {{endpoint: '{url}'}}",
 }
+SIGN_INS = tuple(_AUTH)
 _CONFIG = """
 accounts:
   - name: demo
@@ -37,19 +36,13 @@ poll: {{interval: 5s, stale_after: 1m, keep_finished: 1h, requests_per_second: 5
 
 
 @asynccontextmanager
-async def playing(sign_in: str) -> AsyncIterator[Config]:
+async def demo(sign_in: str) -> AsyncIterator[Config]:
     """Play the API on a free port of loopback, and yield a config for it that signs in by ``sign_in``."""
-    app = simulator.build(_PLAN)
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = _Server(simulator.config(app))
-        serving = asyncio.create_task(server.serve([listener]))
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        _logger.info("Playing the COC API", extra={"url": url, "sign_in": sign_in})
-        try:
-            yield config.parse(config_text(url, sign_in), name="demo", folder=Path.cwd(), environ={})
-        finally:
-            server.should_exit = True
-            await serving
+    listener = simulator.listener()
+    url = f"http://{shown(listener)}"
+    async with playing(simulator.build(_PLAN), listener):
+        sys.stdout.write(f"COC API, played:   {url}/   (make it misbehave there)\n")
+        yield config.parse(config_text(url, sign_in), name="demo", environ={})
 
 
 def config_text(url: str, sign_in: str) -> str:
@@ -57,3 +50,10 @@ def config_text(url: str, sign_in: str) -> str:
     known = simulator.Credentials()
     facts = {name: getattr(known, name) for name in known.__dataclass_fields__}
     return _CONFIG.format(url=url, auth=_AUTH[sign_in].format(url=url, **facts))
+
+
+def urls(address: str, prefix: str, telemetry_path: str) -> str:
+    """Return what the user may open, as lines."""
+    port = address.rpartition(":")[2]
+    base = f"http://localhost:{port}" if address.startswith(("[::]", "0.0.0.0")) else f"http://{address}"  # noqa: S104
+    return f"tickets:           {base}{prefix}/\nmetrics:           {base}{prefix}{telemetry_path}\nCtrl-C stops all.\n"

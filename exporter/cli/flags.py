@@ -61,7 +61,14 @@ def _config_file(command: argparse.ArgumentParser, *, required: bool = True) -> 
 
 def _serve(command: argparse.ArgumentParser) -> None:
     _config_file(command, required=False)
-    command.add_argument("--demo", action="store_true", help="no config: poll a simulator in the same process")
+    command.add_argument(
+        "--demo",
+        nargs="?",
+        const="token",
+        choices=("token", "password", "aksk", "ecs_metadata"),
+        metavar="SIGN_IN",
+        help="no config: poll a simulator in the same process, signing in by token, password, aksk or ecs_metadata",
+    )
     command.add_argument(
         "--config.enable-auto-reload",
         dest="auto_reload",

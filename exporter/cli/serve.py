@@ -5,23 +5,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+import signal
+import sys
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from exporter import __version__, config, log
+from exporter import __version__, config, log, reasons
+from exporter.cli.reload import Reloader
+from exporter.cli.signals import set_by, stopping
+from exporter.cli.site import Front, prefix
 from exporter.cli.wiring import Exporter
 from exporter.clock import SystemClock
 from exporter.errors import UsageError
+from exporter.server import WebConfigFile, notify, open_sockets, serve, shown
 from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import AsyncIterator
+    import socket
+    from collections.abc import Coroutine, Sequence
 
     from exporter.config import Config
 
 _logger = logging.getLogger(__name__)
-_AUTO_RELOAD_INTERVAL = 5.0
+_DEFAULT_ADDRESS = ":10262"
 
 
 def run(asked: argparse.Namespace) -> int:
@@ -30,28 +38,50 @@ def run(asked: argparse.Namespace) -> int:
     log.setup(asked.log_level, asked.log_format, lambda level: telemetry.log_messages.labels(level).inc())
     _logger.info("Starting coc-exporter", extra={"version": __version__, "pid": os.getpid()})
     asyncio.run(_serve(asked, telemetry))
+    _logger.info("Stopped coc-exporter")
     return 0
 
 
 async def _serve(asked: argparse.Namespace, telemetry: Telemetry) -> None:
-    async with _configured(asked) as loaded:
-        exporter = Exporter(loaded, telemetry, SystemClock())
-        try:
-            await _until_stopped(asked, exporter)
-        finally:
-            await exporter.aclose()
-    _logger.info("Stopped coc-exporter")
+    async with AsyncExitStack() as stack:
+        stop = stack.enter_context(stopping())
+        loaded = await _configured(asked, stack)
+        web = None if asked.web_config_file is None else WebConfigFile(asked.web_config_file)
+        sockets = open_sockets(asked.listen or [_DEFAULT_ADDRESS], os.environ)
+        if asked.demo:
+            _tell_urls(sockets, asked)
+        exporter = Exporter(loaded, telemetry, SystemClock(), storage_path=asked.storage_path)
+        stack.push_async_callback(exporter.aclose)
+        reloader = Reloader(exporter, asked.config_file, telemetry)
+        front = Front(exporter, reloader, asked)
+        serving = serve(front, sockets, web_config=web, stop=stop, tell=partial(notify, environ=os.environ))
+        hangup = stack.enter_context(set_by(signal.SIGHUP))
+        await _until_served(serving, exporter.run(), reloader.watch(hangup, automatic=asked.auto_reload))
 
 
-@asynccontextmanager
-async def _configured(asked: argparse.Namespace) -> AsyncIterator[Config]:
+async def _until_served(serving: Coroutine[Any, Any, None], *beside: Coroutine[Any, Any, None]) -> None:
+    """Run everything side by side until serving ends; a fault in any of it ends all."""
+    async with asyncio.TaskGroup() as group:
+        others = [group.create_task(work) for work in beside]
+        await serving
+        for task in others:
+            task.cancel()
+
+
+def _tell_urls(sockets: Sequence[socket.socket], asked: argparse.Namespace) -> None:
+    from exporter.cli.demo import urls  # noqa: PLC0415  the simulator is loaded for the demo alone
+
+    for listener in sockets:
+        sys.stdout.write(urls(shown(listener), prefix(asked), asked.telemetry_path))
+    sys.stdout.flush()
+
+
+async def _configured(asked: argparse.Namespace, stack: AsyncExitStack) -> Config:
     """Load the config, or play the API and make one for it."""
     if not asked.demo:
         if asked.config_file is None:
             raise UsageError("give --config.file=FILE, or --demo to see it work without one")
-        yield config.load(asked.config_file)
-        return
-    from exporter.cli.demo import playing  # noqa: PLC0415  the simulator is loaded for the demo alone
+        return config.load(asked.config_file, check_pattern=reasons.fault)
+    from exporter.cli.demo import demo  # noqa: PLC0415  the simulator is loaded for the demo alone
 
-    async with playing(asked.demo) as loaded:
-        yield loaded
+    return await stack.enter_async_context(demo(asked.demo))

@@ -7,8 +7,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from exporter import log, simulator
-from exporter.cli.listening import bound
+from exporter.cli.playing import playing
+from exporter.cli.signals import stopping
 from exporter.errors import UsageError
+from exporter.server import open_sockets, shown
 
 if TYPE_CHECKING:
     import argparse
@@ -19,10 +21,18 @@ _logger = logging.getLogger(__name__)
 
 
 def run(asked: argparse.Namespace) -> int:
-    """Play until interrupted; return 0."""
+    """Play until told to stop; return 0."""
     log.setup(asked.log_level, asked.log_format)
-    asyncio.run(simulator.play(_app(asked), bound(asked.listen)))
+    asyncio.run(_play(_app(asked), asked.listen))
     return 0
+
+
+async def _play(app: ASGIApp, address: str) -> None:
+    (listener,) = open_sockets([address])
+    with stopping() as stop:
+        async with playing(app, listener):
+            _logger.info("Listening on", extra={"address": shown(listener)})
+            await stop.wait()
 
 
 def _app(asked: argparse.Namespace) -> ASGIApp:

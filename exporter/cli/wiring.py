@@ -16,6 +16,8 @@ from exporter.poller.journal import Journal
 from exporter.reasons import Reasons, Rule
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from exporter.api import Api
     from exporter.clock import Clock
     from exporter.config import Account, Config
@@ -37,10 +39,10 @@ class Changes:
 class Exporter:
     """The rooms of one process; ``apply`` swaps in a new config whole, ``run`` polls until cancelled."""
 
-    def __init__(self, config: Config, telemetry: Telemetry, clock: Clock) -> None:
+    def __init__(self, config: Config, telemetry: Telemetry, clock: Clock, *, storage_path: Path | None = None) -> None:
         self.config = config
+        self.clock = clock
         self._telemetry = telemetry
-        self._clock = clock
         self._statuses = Statuses()
         self._journal = Journal(clock)
         self._swapped = asyncio.Event()
@@ -48,6 +50,15 @@ class Exporter:
         self._options = _options(config)
         self.board = Board(renderer, self._options, clock)
         self.poller = self._load(config, {})
+
+    @property
+    def patterns(self) -> tuple[Rule, ...]:
+        """The rules that name the reason of a failure, in the order in which they are tried."""
+        return self._reasons.rules
+
+    def ready(self) -> bool:
+        """Tell whether every ticket was tried and polls go on."""
+        return self.poller.ready()
 
     async def run(self) -> None:
         """Poll; begin anew with the present config whenever that was swapped."""
@@ -91,14 +102,14 @@ class Exporter:
         self._reasons = Reasons(Rule(rule.reason, rule.pattern) for rule in config.failure_reasons)
         self._options = _options(config)
         self._telemetry.config_reload_ok.set(1)
-        self._telemetry.config_reloaded.set(self._clock.time())
+        self._telemetry.config_reloaded.set(self.clock.time())
         return Poller(
             accounts,
             self.publish,
             interval=config.poll.interval,
             deadline=_pace(config).deadline,
             telemetry=self._telemetry,
-            clock=self._clock,
+            clock=self.clock,
         )
 
     def _account(self, account: Account, config: Config, known: AccountPoller | None) -> AccountPoller:
@@ -106,7 +117,7 @@ class Exporter:
         same = known is not None and _connection(account, config) == _connection(known.account, self.config)
         api = known.api if known is not None and same else self._connect(account, config)
         poller = AccountPoller(
-            account, api, _pace(config), journal=self._journal, telemetry=self._telemetry, clock=self._clock
+            account, api, _pace(config), journal=self._journal, telemetry=self._telemetry, clock=self.clock
         )
         if known is not None:
             poller.inherit(known)
@@ -124,7 +135,7 @@ class Exporter:
             reason_of=self._reason_of,
             keep_logs=config.web.show_logs,
             telemetry=self._telemetry,
-            clock=self._clock,
+            clock=self.clock,
             random=SystemRandom(),
         )
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from exporter.config import durations
 from exporter.config.faults import Loc
-from exporter.config.model import Auth, Poll
+from exporter.config.model import LONGEST, Auth, Poll
 from exporter.config.urls import REGIONS
 
 Complaint = tuple[Loc, str]
@@ -59,12 +59,12 @@ def _auth(loc: Loc, auth: object) -> Iterator[Complaint]:
         return
     kinds = [kind for kind in _KINDS if _is_given(auth, kind)]
     if len(kinds) != 1:
-        yield loc, f"has {_count(kinds)} sign-in, accepted is exactly one of {', '.join(_KINDS)}"
+        yield loc, f"has {_count('sign-in', kinds)}, accepted is exactly one of {', '.join(_KINDS)}"
     password = auth.get("password")
     if isinstance(password, dict):
         scopes = [scope for scope in _SCOPES if password.get(scope) is not None]
         if len(scopes) != 1:
-            yield (*loc, "password"), f"has {_count(scopes)} scope, accepted is exactly one of {', '.join(_SCOPES)}"
+            yield (*loc, "password"), f"has {_count('scope', scopes)}, accepted is exactly one of {', '.join(_SCOPES)}"
 
 
 def _is_given(auth: Mapped, kind: str) -> bool:
@@ -72,8 +72,8 @@ def _is_given(auth: Mapped, kind: str) -> bool:
     return kind in auth and (kind == "ecs_metadata" or auth[kind] is not None)
 
 
-def _count(given: list[str]) -> str:
-    return f"more than one ({', '.join(given)})" if given else "no"
+def _count(what: str, given: list[str]) -> str:
+    return f"more than one {what} ({', '.join(given)})" if given else f"no {what}"
 
 
 def _tickets(loc: Loc, account: Mapped) -> Iterator[Complaint]:
@@ -110,7 +110,7 @@ def _buckets(buckets: object) -> Iterator[Complaint]:
         yield ("metrics", "duration_buckets"), "is empty, accepted is a list of at least one number"
     largest = 0.0
     for index, bound in enumerate(buckets if isinstance(buckets, list) else []):
-        if isinstance(bound, bool) or not isinstance(bound, int | float) or not bound > 0:
+        if isinstance(bound, bool) or not isinstance(bound, int | float) or not 0 < bound <= LONGEST:
             continue
         if bound <= largest:
             yield ("metrics", "duration_buckets", index), "is not above the one before, accepted are ascending numbers"

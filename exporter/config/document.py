@@ -65,7 +65,15 @@ def read(text: str) -> Document:
 def _problem(problem: str | None) -> str:
     # What the parser quotes may be a secret that was not put in quotes.
     words = re.sub(r"['\"].{2,}['\"]", "", problem or "it cannot be parsed")
-    return " ".join(words.split())
+    return _CLEARER.get(problem or "", " ".join(words.split()))
+
+
+_CLEARER = {
+    "but found another document": "it holds more than one document",
+    "found character that cannot start any token": (
+        "nothing begins with this character; tabs do not indent, and text that begins with @, % or ` needs quotes"
+    ),
+}
 
 
 class _Reader:

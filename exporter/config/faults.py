@@ -1,5 +1,6 @@
 """What is wrong with a config file, and where."""
 
+import re
 from dataclasses import dataclass
 
 from exporter.errors import ExporterError
@@ -25,10 +26,18 @@ class Fault:
 class ConfigError(ExporterError):
     """All faults of a config file, in the order of its lines."""
 
+    names_its_place = True
+
     def __init__(self, name: str, faults: tuple[Fault, ...]) -> None:
         self.name = name
-        self.faults = tuple(sorted(faults, key=lambda fault: (fault.line, fault.path, fault.message)))
+        self.faults = tuple(sorted(faults, key=_order))
         super().__init__("\n".join(fault.text(name) for fault in self.faults))
+
+
+def _order(fault: Fault) -> tuple[int, list[tuple[int, str]], str]:
+    # accounts[2] stands before accounts[10].
+    parts = [(int(part) if part.isdecimal() else 0, part) for part in re.split("([0-9]{1,9})", fault.path)]
+    return fault.line, parts, fault.message
 
 
 class RefusedError(ValueError):

@@ -56,14 +56,14 @@ def whole(low: int, high: int) -> PlainValidator:
     return PlainValidator(check)
 
 
-def number(high: float) -> PlainValidator:
+def number(high: int) -> PlainValidator:
     """Accept a number above 0, up to ``high``."""
 
     def check(value: object) -> float:
         if not isinstance(value, int | float) or isinstance(value, bool):
-            raise RefusedError(f"is {kind(value)}, accepted is a number above 0, at most {high:g}")
+            raise RefusedError(f"is {kind(value)}, accepted is a number above 0, at most {high}")
         if not 0 < value <= high:
-            raise RefusedError(f"is {_figure(value)}, accepted is a number above 0, at most {high:g}")
+            raise RefusedError(f"is {_figure(value)}, accepted is a number above 0, at most {high}")
         return float(value)
 
     return PlainValidator(check)
@@ -80,7 +80,8 @@ def duration(low: str, high: str) -> PlainValidator:
         # As in Prometheus, nothing but 0 needs no unit.
         parsed = durations.seconds(value) if isinstance(value, str) else 0.0 if kind(value) == "a number" else None
         if parsed is None:
-            raise RefusedError(f"is {kind(value)} and no duration, {accepted}")
+            sort = "no duration" if isinstance(value, str) else kind(value)
+            raise RefusedError(f"is {sort}, {accepted}")
         if not least <= parsed <= most:
             raise RefusedError(f"is {durations.written(parsed)}, {accepted}")
         return parsed
@@ -102,7 +103,7 @@ def text(pattern: str, accepted: str) -> PlainValidator:
     def check(value: object) -> str:
         checked = plain_text(value, accepted)
         if compiled.fullmatch(checked) is None:
-            raise RefusedError(f"is not accepted, accepted is {accepted}")
+            raise RefusedError(f"does not fit, accepted is {accepted}")
         return checked
 
     return PlainValidator(check)
@@ -122,7 +123,7 @@ def choice(*values: str) -> PlainValidator:
     def check(value: object) -> str:
         if isinstance(value, str) and value in values:
             return value
-        raise RefusedError(f"is not accepted, accepted is one of {', '.join(values)}")
+        raise RefusedError(f"does not fit, accepted is one of {', '.join(values)}")
 
     return PlainValidator(check)
 
@@ -146,7 +147,7 @@ def reason(value: object) -> str:
     if checked == "other":
         raise RefusedError("is reserved for failures that no pattern explains, accepted is another name")
     if re.fullmatch("[a-z][a-z0-9_]{0,39}", checked) is None:
-        raise RefusedError(f"is not accepted, accepted is {accepted}")
+        raise RefusedError(f"does not fit, accepted is {accepted}")
     return checked
 
 
@@ -182,8 +183,8 @@ def secret(value: object, info: ValidationInfo) -> Secret:
         return value
     ways = value if isinstance(value, Ways) else Ways("", {"": value})
     if len(ways.given) != 1:
-        given = ", ".join(ways.given)
-        raise RefusedError(f"is given more than once ({given}), accepted is exactly one", list(ways.given)[-1])
+        accepted = f"exactly one of {', '.join(ways.name + way for way in _WAYS)}"
+        raise RefusedError(f"is one way too many, accepted is {accepted}", list(ways.given)[-1])
     ((key, content),) = ways.given.items()
     try:
         return _secret(key.removeprefix(ways.name), content, surroundings(info))

@@ -18,6 +18,9 @@ from exporter.config import fields, urls
 from exporter.config.fields import AS_DURATION, AS_MASK, AS_NUMBER, Ways, choice, duration, number, text, whole
 from exporter.config.secret import Secret
 
+LONGEST = 30 * 86_400
+"""No execution that is longer is believed, so no bucket, in seconds, needs to be."""
+
 _PRINTABLE = r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
 
 Flag = Annotated[bool, PlainValidator(fields.flag)]
@@ -202,7 +205,7 @@ class Metrics(Section):
 
     per_batch: Flag = True
     abnormal_instances: Annotated[int, whole(0, 10_000)] = 50
-    duration_buckets: Annotated[tuple[Annotated[float, number(1e9), AS_NUMBER], ...], Field(max_length=50)] = (
+    duration_buckets: Annotated[tuple[Annotated[float, number(LONGEST), AS_NUMBER], ...], Field(max_length=50)] = (
         1.0,
         5.0,
         15.0,

@@ -70,7 +70,7 @@ def console(value: object) -> str:
     rest = template.replace(_PLACEHOLDER, "")
     plain = _CHARACTERS.fullmatch(template) and not set(rest) & set("{}<>\"'\\`")
     if not plain or rest == template or not template.startswith(("https://", "http://")):
-        raise RefusedError(f"is not accepted, accepted is {accepted}")
+        raise RefusedError(f"does not fit, accepted is {accepted}")
     return template
 
 

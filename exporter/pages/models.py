@@ -35,7 +35,7 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class AccountRow:
-    """An account; ``health`` is healthy, failing, paused or waiting."""
+    """An account; ``health`` is healthy, failing, paused, overdue or waiting."""
 
     name: str
     health: str
@@ -48,7 +48,7 @@ class AccountRow:
 
 @dataclass(frozen=True, slots=True)
 class LastFailure:
-    """The instance that became ABNORMAL last, of those that still are; ``line`` is the last one of its log."""
+    """The instance that became ABNORMAL last, of those that still are; ``line`` is the last telling one of its log."""
 
     instance_id: int
     anchor: str
@@ -120,7 +120,7 @@ class ReasonRow:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """How many tickets are in which state; ``abnormal`` counts those with an ABNORMAL instance, whatever their state."""
+    """How many tickets are in which state; ``abnormal`` counts those with an ABNORMAL instance, in any state."""
 
     tickets: int
     abnormal: int
@@ -197,7 +197,7 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class InstanceRow:
-    """An instance; ``log`` is the tail of its log, None where none is kept or shown."""
+    """An instance; ``log`` is the end of its log, None where none is kept or shown; ``last_line`` its last telling line."""
 
     id: int
     anchor: str

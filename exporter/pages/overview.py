@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from exporter.pages.desk import Desk
     from exporter.pages.digest import Digest
     from exporter.pages.query import OverviewQuery
-    from exporter.snapshot import AccountState, Snapshot
+    from exporter.snapshot import AccountState, Fault, Snapshot
 
 PER_PAGE = 100
 HOSTS = 20
@@ -39,7 +39,7 @@ def overview(snapshot: Snapshot, digest: Digest, query: OverviewQuery, desk: Des
         notices=(*notices(snapshot, desk, now), *_gaps(snapshot, rows)),
         totals=_totals(rows),
         instances=digest.instances,
-        accounts=tuple(_account(account, rows) for account in snapshot.accounts),
+        accounts=tuple(_account(account, rows, _health(account, desk, now)) for account in snapshot.accounts),
         query=replace(query, page=paging.page, account=text.line(query.account)),
         paging=paging,
         tickets=tuple(cut(shown, paging)),
@@ -91,7 +91,7 @@ def notices(snapshot: Snapshot, desk: Desk, now: float) -> tuple[Notice, ...]:
     seconds = age(snapshot, now)
     if seconds is None:
         return (Notice("starting", "The first poll is still running. Tickets appear as they are read."),)
-    faults = tuple(_fault_notice(account) for account in snapshot.accounts if account.fault is not None)
+    faults = tuple(_fault_notice(account.name, account.fault) for account in snapshot.accounts if account.fault)
     if seconds <= STALE_INTERVALS * desk.interval:
         return faults
     every = words.duration(desk.interval)
@@ -99,25 +99,25 @@ def notices(snapshot: Snapshot, desk: Desk, now: float) -> tuple[Notice, ...]:
     return (Notice("stale", stale), *faults)
 
 
-def _fault_notice(account: AccountState) -> Notice:
-    fault = trouble(account.fault)
-    if fault is None:
-        raise AssertionError
+def _fault_notice(account: str, fault: Fault) -> Notice:
     kind = "paused" if fault.reason == "paused" else "error"
     told = "is paused" if kind == "paused" else f"cannot be read ({words.fault(fault.reason)})"
-    return Notice(kind, f"Account {text.line(account.name)} {told} since {words.when(fault.since)}: {fault.message}")
+    message = text.line(fault.message, 2 * text.NAME_LENGTH)
+    return Notice(kind, f"Account {text.line(account)} {told} since {words.when(fault.since)}: {message}")
 
 
 def _gaps(snapshot: Snapshot, rows: Sequence[TicketRow]) -> Iterable[Notice]:
-    if not rows and age_known(snapshot):
+    if not rows and _polled(snapshot):
         yield Notice("empty", "No ticket is watched: the config lists none, and discovery finds none.")
     for account in snapshot.accounts:
         if account.omitted_tickets:
             left_out = words.count(account.omitted_tickets, "ticket")
-            yield Notice("omitted", f"Account {text.line(account.name)}: {left_out} beyond discovery.max_tickets left out.")
+            yield Notice(
+                "omitted", f"Account {text.line(account.name)}: {left_out} beyond discovery.max_tickets left out."
+            )
 
 
-def age_known(snapshot: Snapshot) -> bool:
+def _polled(snapshot: Snapshot) -> bool:
     """Tell whether a poll ever ended."""
     return any(account.polled is not None for account in snapshot.accounts)
 
@@ -126,8 +126,10 @@ def _headline(rows: Sequence[TicketRow], snapshot: Snapshot) -> str:
     abnormal = sum(row.abnormal for row in rows)
     if abnormal:
         tickets = sum(row.abnormal > 0 for row in rows)
-        return f"{words.count(abnormal, 'instance')} {words.verb(abnormal)} ABNORMAL in {words.count(tickets, 'ticket')}"
-    if not age_known(snapshot):
+        return (
+            f"{words.count(abnormal, 'instance')} {words.verb(abnormal)} ABNORMAL in {words.count(tickets, 'ticket')}"
+        )
+    if not _polled(snapshot):
         return "Reading the tickets for the first time"
     unread = sum(row.state == "failed" for row in rows)
     if unread:
@@ -141,12 +143,12 @@ def _totals(rows: Sequence[TicketRow]) -> Totals:
     return Totals(len(rows), abnormal, states["failed"], states["active"], states["finished"])
 
 
-def _account(account: AccountState, rows: Sequence[TicketRow]) -> AccountRow:
+def _account(account: AccountState, rows: Sequence[TicketRow], health: str) -> AccountRow:
     name = text.line(account.name)
     own = [row for row in rows if row.account == name]
     return AccountRow(
         name=name,
-        health=_health(account),
+        health=health,
         fault=trouble(account.fault),
         polled=account.polled,
         tickets=len(own),
@@ -155,10 +157,12 @@ def _account(account: AccountState, rows: Sequence[TicketRow]) -> AccountRow:
     )
 
 
-def _health(account: AccountState) -> str:
+def _health(account: AccountState, desk: Desk, now: float) -> str:
     if account.fault is not None:
         return "paused" if account.fault.reason == "paused" else "failing"
-    return "waiting" if account.polled is None else "healthy"
+    if account.polled is None:
+        return "waiting"
+    return "overdue" if now - account.polled > STALE_INTERVALS * desk.interval else "healthy"
 
 
 def _in_state(row: TicketRow, state: str) -> bool:

@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from exporter.pages import figures, query, words
+from exporter.pages import figures, query, text, words
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -54,6 +54,8 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "duration": words.duration,
+        "age": words.age,
+        "brief": text.brief,
         "when": words.when,
         "iso": words.iso,
         "share": words.share,

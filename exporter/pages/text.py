@@ -13,6 +13,7 @@ LOG_BYTES = 4096
 """Of a log no more than this is ever shown."""
 
 NAME_LENGTH = 300
+BRIEF_LENGTH = 72
 
 _LOOKED_AT = 8 * LOG_BYTES
 
@@ -25,13 +26,19 @@ _TERMINAL = re.compile(
 _NEWLINE = re.compile(r"\r+\n?|[\u2028\u2029\x85\x0b\x0c]")
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069\ufeff]")
 _UNSOUND = re.compile(r"[\ud800-\udfff\ufffe\uffff]")
-_BREAKS = str.maketrans({"\n": "\u240a", "\t": "\u2409"})
+_EXIT = re.compile(r"(?i)\W*(?:script )?exit(?:ed)?(?: with)?(?: an?)?(?: non-zero)?(?: exit)?(?: code| status)?[ :=]+\d+\W*")
+_BREAKS = re.compile(r"[\n\t]")
 
 
 def line(text: str, limit: int = NAME_LENGTH) -> str:
     """Return foreign text as one line of at most ``limit`` characters."""
-    shown = _visible(_TERMINAL.sub("", text[: 4 * limit])).translate(_BREAKS).strip()
+    shown = _BREAKS.sub(_named, _visible(_TERMINAL.sub("", text[: 4 * limit])).strip())
     return shown if len(shown) <= limit else shown[: limit - 1] + "\u2026"
+
+
+def brief(shown: str) -> str:
+    """Return a name short enough for a row among others."""
+    return shown if len(shown) <= BRIEF_LENGTH else shown[: BRIEF_LENGTH - 1] + "\u2026"
 
 
 def log_tail(log: str) -> str:
@@ -41,9 +48,10 @@ def log_tail(log: str) -> str:
 
 
 def last_line(log: str, limit: int = 160) -> str:
-    """Return the last line of a log that says anything."""
+    """Return the last line of a log that says more than an exit code, if any does."""
     lines = [text for text in log_tail(log).splitlines() if text.strip()]
-    return line(lines[-1], limit) if lines else ""
+    telling = [text for text in lines if not _EXIT.fullmatch(text)] or lines
+    return line(telling[-1], limit) if telling else ""
 
 
 def _visible(text: str) -> str:
@@ -51,8 +59,4 @@ def _visible(text: str) -> str:
 
 
 def _named(match: re.Match[str]) -> str:
-    """Return a picture of a control character, or its number where there is none."""
-    code = ord(match[0])
-    if code < 0x20:  # noqa: PLR2004  the block of pictures follows ASCII
-        return chr(0x2400 + code)
-    return "\u2421" if code == 0x7F else f"<U+{code:04X}>"  # noqa: PLR2004  DEL
+    return f"<U+{ord(match[0]):04X}>"

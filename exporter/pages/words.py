@@ -58,6 +58,12 @@ def _pair(count: int, unit: str, rest: int, rest_unit: str) -> str:
     return f"{count:,} {unit} {rest} {rest_unit}" if rest else f"{count:,} {unit}"
 
 
+def age(seconds: float) -> str:
+    """Return how long ago something was, in its largest unit."""
+    count, unit, *_ = duration(max(0.0, seconds)).split(" ")
+    return f"{count} {unit}"
+
+
 def iso(moment: float | None) -> str:
     """Return a Unix time as ISO 8601 in UTC, empty when there is none that a calendar knows."""
     if moment is None:

@@ -9,7 +9,7 @@ answers on these sockets until it is told to stop, under :class:`Limits` and beh
 """
 
 from exporter.server.app import Site, build
-from exporter.server.listen import open_sockets
+from exporter.server.listen import open_sockets, shown
 from exporter.server.paths import prefix_of
 from exporter.server.protocol import Limits
 from exporter.server.serve import serve
@@ -26,4 +26,5 @@ __all__ = [
     "open_sockets",
     "prefix_of",
     "serve",
+    "shown",
 ]

@@ -29,9 +29,7 @@ def build(site: Site) -> Starlette:
     site = replace(site, telemetry_path=telemetry_path(site), route_prefix=prefix_of(site.route_prefix, ""))
     # A redirect to the same path with or without a slash would be made of the request's Host header.
     inner = Router([*_routes(site), *site.pages, *_landing(site)], redirect_slashes=False)
-    app = Starlette(
-        routes=[*_redirects(site), Mount(site.route_prefix, app=inner)], middleware=[Middleware(Hardened)]
-    )
+    app = Starlette(routes=[*_redirects(site), Mount(site.route_prefix, app=inner)], middleware=[Middleware(Hardened)])
     app.router.redirect_slashes = False
     return app
 

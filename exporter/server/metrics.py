@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.server.site import Exposition
 
 # All scrapers share one body; what is copied for a slow one is at most a piece of it.
-_PIECE = 128 * 1024
+_PIECE = 256 * 1024
 _GZIP_LEVEL = 6
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
@@ -75,16 +75,16 @@ class Metrics:
 
 def names_of(query: bytes) -> frozenset[bytes]:
     """Return the values of ``name[]`` in a query string."""
-    pairs = parse_qsl(query, keep_blank_values=True)
-    return frozenset(value for key, value in pairs if key == b"name[]")
+    # As text: of bytes that are no UTF-8, parse_qsl makes an exception.
+    pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    return frozenset(value.encode("utf-8", "replace") for key, value in pairs if key == "name[]")
 
 
 async def _send_body(body: bytes, send: Send) -> None:
     view = memoryview(body)
-    for start in range(0, len(view) - _PIECE, _PIECE):
-        await send({"type": "http.response.body", "body": view[start : start + _PIECE], "more_body": True})
-    rest = max(0, -(-len(view) // _PIECE) - 1) * _PIECE
-    await send({"type": "http.response.body", "body": view[rest:], "more_body": False})
+    for start in range(0, max(len(view), 1), _PIECE):
+        end = start + _PIECE
+        await send({"type": "http.response.body", "body": view[start:end], "more_body": end < len(view)})
 
 
 def _part(body: bytes, names: frozenset[bytes], encoding: Encoding) -> bytes:

@@ -75,9 +75,7 @@ def _reload() -> dict[str, Any]:
     }
     methods = {"post": "reload", "put": "reloadByPut"}
     return {
-        "/-/reload": {
-            method: _operation(name, "Take the config anew", answers, []) for method, name in methods.items()
-        }
+        "/-/reload": {method: _operation(name, "Take the config anew", answers, []) for method, name in methods.items()}
     }
 
 
@@ -99,9 +97,7 @@ def _get(
     return {"get": _operation(name, summary, answers, parameters or [])}
 
 
-def _operation(
-    name: str, summary: str, answers: dict[str, Any], parameters: list[dict[str, Any]]
-) -> dict[str, Any]:
+def _operation(name: str, summary: str, answers: dict[str, Any], parameters: list[dict[str, Any]]) -> dict[str, Any]:
     guarded = {
         "401": _answer("Basic auth is configured and these are no valid credentials.", "text/plain"),
         "429": _answer("The configured rate limit is exceeded.", "text/plain"),

@@ -38,5 +38,5 @@ def telemetry_path(site: Site) -> str:
 
 def landing_of(site: Site) -> str:
     """Return the path at which a browser reaches the landing page."""
-    outer = urlsplit(site.external_url).path if site.external_url else site.route_prefix
-    return "/" + f"{outer.strip('/')}/".lstrip("/")
+    outer = urlsplit(site.external_url).path.strip("/") or site.route_prefix.strip("/")
+    return f"/{outer}/" if outer else "/"

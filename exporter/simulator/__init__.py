@@ -17,7 +17,7 @@ from exporter.simulator.model import World
 from exporter.simulator.plan import Plan, Wave
 from exporter.simulator.replay import BadRecordingError, replay
 from exporter.simulator.script import Script, ScriptedTicket
-from exporter.simulator.serve import build, config, running
+from exporter.simulator.serve import build, config, listener, play, running
 from exporter.simulator.world import PlanWorld
 
 __all__ = [
@@ -33,6 +33,8 @@ __all__ = [
     "World",
     "build",
     "config",
+    "listener",
+    "play",
     "replay",
     "running",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
@@ -44,7 +45,7 @@ def replay(folder: Path) -> Starlette:
         found = answers.get(_key(request.method, path, request.url.query))
         requests["known" if found else "unknown"] += 1
         status, body = found or (400, _UNKNOWN)
-        return Response(body, status, media_type="application/json")
+        return Response(body, status, {"Date": formatdate(usegmt=True)}, "application/json")
 
     app = Starlette(routes=[Route("/{path:path}", serve, methods=["GET", "POST", "PUT"])])
     app.state.requests = requests

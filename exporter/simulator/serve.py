@@ -20,7 +20,7 @@ from exporter.simulator.plan import Plan
 from exporter.simulator.world import PlanWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from starlette.types import ASGIApp
 
@@ -63,28 +63,36 @@ def config(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Conf
         lifespan="off",
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=0,
+        timeout_graceful_shutdown=1,
     )
+
+
+async def play(app: ASGIApp, listeners: Sequence[socket.socket]) -> None:
+    """Serve ``app`` on sockets that are bound already, until a signal ends it."""
+    for sock in listeners:
+        # asyncio turns Nagle's algorithm off only where the protocol is named; it costs 40 ms an answer.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    await uvicorn.Server(config(app)).serve(list(listeners))
 
 
 @contextmanager
 def running(app: ASGIApp) -> Iterator[str]:
     """Serve ``app`` from a thread on a free port of loopback and yield its base URL."""
-    with _listener() as listener:
+    with listener() as sock:
         server = uvicorn.Server(config(app))
         # The socket listens already: who connects before the thread is ready waits in its backlog.
-        thread = threading.Thread(target=server.run, args=([listener],), name="coc-simulator", daemon=True)
+        thread = threading.Thread(target=server.run, args=([sock],), name="coc-simulator", daemon=True)
         thread.start()
         try:
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+            yield f"http://127.0.0.1:{sock.getsockname()[1]}"
         finally:
             server.should_exit = True
             thread.join()
 
 
-def _listener() -> socket.socket:
-    # asyncio turns Nagle's algorithm off only where the protocol is named; it costs 40 ms an answer.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(256)
-    return listener
+def listener() -> socket.socket:
+    """Return a listening socket on a free port of loopback, without the 40 ms of Nagle's algorithm."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    sock.bind(("127.0.0.1", 0))
+    sock.listen(256)
+    return sock

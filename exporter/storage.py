@@ -1,0 +1,142 @@
+"""
+What survives a restart: the tickets as last read, their counted past, and pauses, in one SQLite file.
+
+Written once per poll, in one transaction, only what changed. A file that cannot be used is set aside and the exporter
+runs on: everything but the past of retried instances can be read from the API again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from exporter.errors import UsageError
+from exporter.snapshot import Reading, Snapshot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+_logger = logging.getLogger(__name__)
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE readings (account TEXT, execute_uuid TEXT, reading BLOB NOT NULL, PRIMARY KEY (account, execute_uuid));
+CREATE TABLE pauses (account TEXT PRIMARY KEY, until REAL NOT NULL);
+"""
+
+Key = tuple[str, str]
+
+
+class Storage:
+    """Keep readings in ``path``; safe to use from several threads."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._saved: dict[Key, Reading] = {}
+        self._failing = False
+        self._encode = msgspec.msgpack.Encoder().encode
+        self._decode = msgspec.msgpack.Decoder(Reading).decode
+        self._database = _opened(path)
+
+    def readings(self) -> dict[Key, Reading]:
+        """Return every reading of the file; one that cannot be understood is left out."""
+        with self._lock:
+            rows = self._database.execute("SELECT account, execute_uuid, reading FROM readings").fetchall()
+            self._saved = dict(self._decoded(rows))
+            return dict(self._saved)
+
+    def pauses(self) -> dict[str, float]:
+        """Return until when each account was held back, in Unix seconds."""
+        with self._lock:
+            return dict(self._database.execute("SELECT account, until FROM pauses").fetchall())
+
+    def save(self, snapshot: Snapshot, pauses: Mapping[str, float]) -> None:
+        """Write what changed since the last time, whole or not at all; a failure is logged, not raised."""
+        with self._lock:
+            now = {(reading.watch.account, reading.watch.execute_uuid): reading for reading in snapshot.readings}
+            renewed = {key: reading for key, reading in now.items() if self._saved.get(key) is not reading}
+            changed = [(*key, self._encode(reading)) for key, reading in renewed.items()]
+            gone = self._saved.keys() - now.keys()
+            try:
+                with self._database:
+                    self._database.executemany("INSERT OR REPLACE INTO readings VALUES (?, ?, ?)", changed)
+                    self._database.executemany("DELETE FROM readings WHERE account = ? AND execute_uuid = ?", gone)
+                    self._database.execute("DELETE FROM pauses")
+                    self._database.executemany("INSERT INTO pauses VALUES (?, ?)", pauses.items())
+            except sqlite3.Error as error:
+                self._note_failure(error)
+                return
+            self._saved = now
+            self._failing = False
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            self._database.close()
+
+    def _decoded(self, rows: list[tuple[str, str, bytes]]) -> Iterator[tuple[Key, Reading]]:
+        for account, execute_uuid, blob in rows:
+            try:
+                yield (account, execute_uuid), self._decode(blob)
+            except msgspec.DecodeError:
+                _logger.warning(
+                    "A stored ticket cannot be understood and is read anew",
+                    extra={"account": account, "ticket": execute_uuid},
+                )
+
+    def _note_failure(self, error: sqlite3.Error) -> None:
+        if not self._failing:
+            _logger.error(
+                "Nothing can be stored: is the disk full? Polling goes on, a restart would lose the past",
+                extra={"path": str(self._path), "err": str(error)},
+            )
+        self._failing = True
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    try:
+        return _connected(path)
+    except sqlite3.DatabaseError as error:
+        aside = path.with_name(f"{path.name}.unusable")
+        _logger.error(  # noqa: TRY400  the sentence says all
+            "The storage file cannot be used; it is set aside and a new one begun",
+            extra={"path": str(path), "aside": str(aside), "err": str(error)},
+        )
+    try:
+        for suffix in ("", "-wal", "-shm"):
+            part = path.with_name(path.name + suffix)
+            if part.exists():
+                part.replace(path.with_name(f"{path.name}.unusable{suffix}"))
+        return _connected(path)
+    except (OSError, sqlite3.Error) as error:
+        raise UsageError(f"{path} cannot be used for --storage.path: {error}") from error
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    """Return an open file of our version; raise DatabaseError for any other."""
+    database = sqlite3.connect(path, check_same_thread=False)
+    try:
+        _prepare(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _prepare(database: sqlite3.Connection) -> None:
+    database.execute("PRAGMA journal_mode = WAL")
+    # With WAL this loses no more than the last transaction when power fails, and nothing when we are killed.
+    database.execute("PRAGMA synchronous = NORMAL")
+    (version,) = database.execute("PRAGMA user_version").fetchone()
+    if version == 0:
+        database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
+    elif version != _VERSION:
+        raise sqlite3.DatabaseError(f"it is of version {version}, this exporter writes version {_VERSION}")
+    if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("it is corrupt")
