@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock clean
+.PHONY: help demo test check format lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ lock: $(VENV)/.installed-dev ## renew the hash-locked dependencies
 	  --upgrade -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
+
+wheel: $(VENV)/.installed-dev ## build the wheel into dist/
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1767225600) \
+	  $(BIN)/python -m hatchling build -t wheel
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import gc
 import ipaddress
 import socket
 import threading
@@ -22,6 +23,7 @@ from prometheus_client.openmetrics.exposition import generate_latest as openmetr
 
 from exporter.exposition import Encoding, Format, Variant
 from exporter.server import Limits, Site, WebConfigFile, build, open_sockets, serve
+from exporter.server.protocol import BoundedProtocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,8 +104,28 @@ class Served:
             connection.sendall(request)
             return until_closed(connection)
 
+    def wait_for_connections(self, number: int) -> bool:
+        """Return once the server holds so many connections."""
+        waiting = asyncio.run_coroutine_threadsafe(self._until(number), self.loop)
+        return waiting.result(10)
+
+    def buffered(self, peer: tuple[str, int]) -> int:
+        """Return the bytes that wait in the server for one client."""
+
+        async def size() -> int:
+            (transport,) = [each for each in transports() if each.get_extra_info("peername") == peer]
+            return transport.get_write_buffer_size()
+
+        return asyncio.run_coroutine_threadsafe(size(), self.loop).result(10)
+
+    async def _until(self, number: int) -> bool:
+        while len(transports()) != number:
+            await asyncio.sleep(0)
+        return True
+
     def end(self) -> None:
-        self.loop.call_soon_threadsafe(self.stop.set)
+        if self.thread.is_alive():
+            self.loop.call_soon_threadsafe(self.stop.set)
         self.thread.join(20)
         assert not self.thread.is_alive()
 
@@ -139,6 +161,13 @@ def running(
         yield served
     finally:
         served.end()
+
+
+def transports() -> list[Any]:
+    """Return what the running server holds open."""
+    alive = (each for each in gc.get_objects() if isinstance(each, BoundedProtocol))
+    mine = [each for each in alive if each.loop is asyncio.get_running_loop() and not each.closed.done()]
+    return [each.transport for each in mine if each.transport is not None]
 
 
 def until_closed(connection: socket.socket) -> bytes:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _EOF = b"# EOF\n"
+_SUFFIXES = (b"_total", b"_bucket", b"_count", b"_sum", b"_created", b"_info")
 _HELP = b"\n# HELP "
 
 
@@ -30,5 +31,5 @@ def _named(body: bytes, names: frozenset[bytes]) -> Iterator[bytes]:
 
 
 def _holds_sample(block: bytes, family: bytes, names: frozenset[bytes]) -> bool:
-    likely = (name for name in names if name.startswith(family))
-    return any(b"\n" + name + end in block for name in likely for end in (b"{", b" "))
+    possible = names & {family + suffix for suffix in _SUFFIXES}
+    return any(b"\n" + name + end in block for name in possible for end in (b"{", b" "))
