@@ -48,11 +48,11 @@ RUN python="$(/opt/coc-exporter/bin/python -c 'import os, sys; print(os.path.rea
  && ln -sf "$python" /rootfs/opt/coc-exporter/bin/python3 \
  && cp -a "$python" "/rootfs$python" \
  && cp -a "$stdlib/." "/rootfs$stdlib/" \
- && cd "/rootfs$stdlib" \
- && rm -rf config-* dist-packages distutils ensurepip idlelib lib2to3 pydoc_data site-packages test tests tkinter \
-      turtle.py turtledemo venv lib-dynload/_ctypes_test*.so lib-dynload/_test*.so lib-dynload/_tkinter*.so \
- && find . -name __pycache__ -prune -exec rm -rf {} + \
- && find . -xtype l -delete \
+ && find "/rootfs$stdlib" -maxdepth 2 -regextype posix-extended -regex ".*/(config-[^/]*|(dist|site)-packages|distutils\
+|ensurepip|idlelib|lib2to3|pydoc_data|tests?|tkinter|turtle[.]py|turtledemo|venv|lib-dynload/(_ctypes_test|_curses|_dbm\
+|_gdbm|_test|_tkinter|_xxtestfuzz|nis|ossaudiodev|readline|xx)[^/]*)" -prune -exec rm -rf {} + \
+ && find "/rootfs$stdlib" -name __pycache__ -prune -exec rm -rf {} + \
+ && find "/rootfs$stdlib" -xtype l -delete \
  && /opt/coc-exporter/bin/python -m compileall -q --invalidation-mode=unchecked-hash -s /rootfs -p / \
       "/rootfs$stdlib" /rootfs/opt/coc-exporter/lib \
  && find "/rootfs$python" -fprint /tmp/programs \
@@ -79,7 +79,8 @@ RUN xargs ldd < /tmp/programs > /tmp/needed \
  && rm -rf /rootfs/var/cache
 
 # What programs look up; the one user; and which packages the files are from, where scanners for vulnerabilities look.
-RUN mkdir -p /rootfs/etc/ssl/certs /rootfs/etc/coc-exporter /rootfs/var/lib/dpkg/status.d /rootfs/tmp \
+RUN mkdir -p /rootfs/etc/ssl/certs /rootfs/etc/coc-exporter /rootfs/var/lib/dpkg/status.d /rootfs/dev /rootfs/proc \
+      /rootfs/sys /rootfs/tmp \
  && chmod 1777 /rootfs/tmp \
  && cp -L /etc/os-release /rootfs/etc/os-release \
  && cp -L /etc/ssl/certs/ca-certificates.crt /rootfs/etc/ssl/certs/ \

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lock wheel clean
+.PHONY: help demo test check bench stack format lock wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,6 +23,12 @@ check: $(VENV)/.installed-dev ## formatting, lint, types, and the tests with bra
 	$(BIN)/mypy
 	sh .ci/tools/prepare
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
+
+bench: $(VENV)/.installed-dev ## measure against what a user could pick instead (some minutes)
+	$(BIN)/python tests/bench $(BENCH_FLAGS)
+
+stack: $(VENV)/.installed-dev ## exporter in demo, Prometheus with our rules, Alertmanager, as processes
+	$(BIN)/python tests/stack.py
 
 format: $(VENV)/.installed-dev ## format the code
 	$(BIN)/ruff format .

@@ -7,6 +7,7 @@ Counters and label sets that can be foreseen exist from the start, so that 0 is 
 from __future__ import annotations
 
 import platform
+import re
 from typing import TYPE_CHECKING
 
 from prometheus_client import (
@@ -42,6 +43,8 @@ DROP_REASONS = ("duration_mismatch", "duration_range", "malformed_record", "malf
 
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _DRIFT_LIMIT = 50
+_LONGEST_PATH = 120
+_UNFIT = re.compile(r"[^A-Za-z0-9_.=-]")
 
 
 def reasons(error: type[ApiError] = ApiError) -> Iterator[str]:
@@ -88,6 +91,8 @@ class Telemetry:
             "coc_exporter_config_last_reload_success_timestamp_seconds",
             "When the config was last loaded with success, in Unix seconds.",
         )
+        self.shard_ordinal = self._gauge("coc_exporter_shard_ordinal", "Which of the shards this exporter is, from 0.")
+        self.total_shards = self._gauge("coc_exporter_total_shards", "Over how many exporters tickets are divided.")
         self.exposition_bytes = self._gauge(
             "coc_exporter_exposition_bytes", "Size of the exposition last rendered.", "format", "encoding"
         )
@@ -119,7 +124,7 @@ class Telemetry:
             "Tickets and listings that could not be read in a poll.",
             "reason",
         )
-        for reason in {*reasons(), "internal"}:
+        for reason in sorted({*reasons(), "internal"}):
             self.poll_failures.labels(reason)
         self.poll_overruns = self._counter(
             "coc_exporter_poll_overruns_total", "Polls that took longer than the interval."
@@ -181,6 +186,7 @@ class Telemetry:
 
     def drifted(self, path: str) -> None:
         """Count a field or status that no page of the API tells of; beyond 50 different ones as ``other``."""
+        path = _UNFIT.sub("_", path)[:_LONGEST_PATH]
         if path not in self._drift_paths and len(self._drift_paths) >= _DRIFT_LIMIT:
             path = "other"
         else:
@@ -189,10 +195,11 @@ class Telemetry:
 
     def paused(self, account: str, until: float | None) -> None:
         """Show when the account is tried again, or that it is not paused."""
-        if until is None:
-            self.api_paused_until.remove_by_labels({"account": account})
-        else:
-            self.api_paused_until.labels(account).set(until)
+        _show(self.api_paused_until, account, until)
+
+    def token_expires(self, account: str, at: float | None) -> None:
+        """Show when the account's token or temporary key ends, or that none is known."""
+        _show(self.api_token_expiry, account, at)
 
     def forget_account(self, account: str) -> None:
         """Drop every series of an account that left the config."""
@@ -207,3 +214,11 @@ class Telemetry:
             self.api_paused_until,
         ):
             family.remove_by_labels({"account": account})
+
+
+def _show(gauge: Gauge, account: str, value: float | None) -> None:
+    """Set an account's series, or let it vanish."""
+    if value is None:
+        gauge.remove_by_labels({"account": account})
+    else:
+        gauge.labels(account).set(value)

@@ -24,10 +24,13 @@ from exporter.snapshot import Batch, Host, Instance, Snapshot, Ticket
 
 ROOT = Path(__file__).parent.parent
 VOID = {"meta", "link", "br", "img", "hr", "input"}
-OUR_TAGS = set(
-    "a b bdi body br caption code dd details div dl dt em figcaption figure footer h1 h2 h3 head header html li line"
-    " link main meta nav ol p path pre rect section small span strong summary svg table tbody td text th thead time"
-    " title tr ul".split()
+OUR_TAGS = frozenset(
+    re.findall(
+        r"\w+",
+        "a b bdi body br caption code dd details div dl dt em figcaption figure footer h1 h2 h3 head header html li"
+        " line link main meta nav ol p path pre rect section small span strong summary svg table tbody td text th"
+        " thead time title tr ul",
+    )
 )
 ANY = st.text(st.characters(exclude_categories=()), max_size=60)
 HOSTILE = st.sampled_from(
@@ -97,7 +100,7 @@ def page(known: Desk, path: str = "/") -> Page:
 
 
 @pytest.mark.parametrize("world", worlds.WORLDS)
-def test_every_page_of_every_state_is_well_formed_and_made_of_our_tags(world: str):
+def test_every_page_of_every_state_is_well_formed_and_made_of_our_tags(world: str) -> None:
     known = desk(worlds.WORLDS[world]())
     paths = ["/", *(row.url for row in seen_rows(known)[:8])]
     for path in paths:
@@ -114,7 +117,7 @@ def seen_rows(known: Desk) -> list[models.TicketRow]:
 
 @settings(max_examples=60, deadline=None)
 @given(name=ANY | HOSTILE, host=ANY | HOSTILE, log=ANY | HOSTILE, reason=ANY | HOSTILE)
-def test_no_name_host_reason_or_log_becomes_markup(name: str, host: str, log: str, reason: str):
+def test_no_name_host_reason_or_log_becomes_markup(name: str, host: str, log: str, reason: str) -> None:
     failed = Instance(1, "ABNORMAL", NOW - 9, NOW, 9.0, Host(host_name=host), reason, log)
     known = Ticket("U", "ABNORMAL", NOW - 20, creator=name, script_name=name, batches=(Batch(1, 1, (failed,)),))
     snapshot = Snapshot((worlds.account(),), (worlds.reading(1, known, name=name),), NOW)
@@ -127,7 +130,7 @@ def test_no_name_host_reason_or_log_becomes_markup(name: str, host: str, log: st
     assert all(link.startswith(("/", "data:image/svg+xml,", "https://", "#")) for link in over.links + one.links)
 
 
-def test_a_hostile_log_is_shown_as_text():
+def test_a_hostile_log_is_shown_as_text() -> None:
     html = client(desk(worlds.foreign())).get(f"/tickets/产品/٣/{worlds.uuid(3)}").text
     assert "&lt;/pre&gt;&lt;/details&gt;&lt;script&gt;" in html
     assert "<script" not in html
@@ -135,19 +138,19 @@ def test_a_hostile_log_is_shown_as_text():
     assert "\x1b" not in html
 
 
-def test_a_log_of_a_megabyte_adds_less_than_10_kb_to_its_page():
+def test_a_log_of_a_megabyte_adds_less_than_10_kb_to_its_page() -> None:
     twins = worlds.foreign()
     assert len(client(desk(twins)).get(f"/tickets/产品/٣/{worlds.uuid(1)}").content) < 30_000
 
 
-def test_a_log_that_begins_with_a_blank_line_or_markup_keeps_its_first_line():
+def test_a_log_that_begins_with_a_blank_line_or_markup_keeps_its_first_line() -> None:
     failed = Instance(1, "ABNORMAL", log_tail="  indented\nlast")
     known = Ticket("U", "ABNORMAL", batches=(Batch(1, 1, (failed,)),))
     snapshot = Snapshot((worlds.account(),), (worlds.reading(1, known),), NOW)
     assert "\n  indented\nlast</pre>" in client(desk(snapshot)).get(f"/tickets/prod/{worlds.uuid(1)}").text
 
 
-def test_without_show_logs_neither_page_nor_json_holds_a_log_and_a_note_says_so():
+def test_without_show_logs_neither_page_nor_json_holds_a_log_and_a_note_says_so() -> None:
     snapshot = worlds.busy()
     served = client(desk(snapshot, show_logs=False))
     paths = ["/", "/api/v1/tickets", *(row.url for row in seen_rows(desk(snapshot)))]
@@ -166,7 +169,7 @@ def test_without_show_logs_neither_page_nor_json_holds_a_log_and_a_note_says_so(
         ("https://ops.example.com", "/coc", "/"),
     ],
 )
-def test_every_link_honours_external_url_and_route_prefix(external_url: str, prefix: str, begins: str):
+def test_every_link_honours_external_url_and_route_prefix(external_url: str, prefix: str, begins: str) -> None:
     snapshot = worlds.busy()
     known = Desk(lambda: snapshot, lambda: NOW, 30, external_url=external_url, route_prefix=prefix)
     for path in ("/", f"/tickets/prod/{worlds.uuid(1)}", "/tickets/prod/unknown"):
@@ -178,7 +181,7 @@ def test_every_link_honours_external_url_and_route_prefix(external_url: str, pre
     assert all(row["url"].startswith(begins) and row["api_url"].startswith(begins) for row in rows)
 
 
-def test_mounted_below_a_prefix_every_own_link_of_the_overview_leads_somewhere():
+def test_mounted_below_a_prefix_every_own_link_of_the_overview_leads_somewhere() -> None:
     snapshot = worlds.busy()
     served = client(Desk(lambda: snapshot, lambda: NOW, 30, route_prefix="/coc"), "/coc")
     links = {link for link in Page(served.get("/coc/").text).links if link.startswith("/coc/")}
@@ -186,13 +189,13 @@ def test_mounted_below_a_prefix_every_own_link_of_the_overview_leads_somewhere()
     assert {link: served.get(link).status_code for link in links - elsewhere} == dict.fromkeys(links - elsewhere, 200)
 
 
-def test_the_console_link_is_the_accounts_template_with_the_ticket():
+def test_the_console_link_is_the_accounts_template_with_the_ticket() -> None:
     links = page(desk(worlds.busy()), f"/tickets/prod/{worlds.uuid(1)}").links
     assert f"https://console.example.com/coc/?region=cn-north-4#/ticket/{worlds.uuid(1)}" in links
 
 
 @pytest.mark.parametrize("template", ["javascript:alert({execute_uuid})", "ftp://x/{execute_uuid}", "", "//x/"])
-def test_a_console_template_that_is_not_http_makes_no_link(template: str):
+def test_a_console_template_that_is_not_http_makes_no_link(template: str) -> None:
     known = Desk(worlds.busy, lambda: NOW, 30, console_urls={"prod": template})
     assert known.console_url("prod", "SCT1") is None
 
@@ -211,7 +214,7 @@ def test_a_console_template_that_is_not_http_makes_no_link(template: str):
         "/static/%2e%2e/desk.py",
     ],
 )
-def test_an_unknown_ticket_or_path_is_404_and_never_echoes_markup(path: str):
+def test_an_unknown_ticket_or_path_is_404_and_never_echoes_markup(path: str) -> None:
     served = client(desk(worlds.busy()))
     for prefix in ("", "/api/v1"):
         answer = served.get(prefix + path)
@@ -219,38 +222,44 @@ def test_an_unknown_ticket_or_path_is_404_and_never_echoes_markup(path: str):
         assert "<script" not in answer.text
 
 
-def test_an_unknown_ticket_is_told_in_a_sentence():
+def test_an_unknown_ticket_is_told_in_a_sentence() -> None:
     answer = client(desk(worlds.busy())).get("/tickets/prod/SCT404")
     assert "No ticket SCT404 of account prod is watched." in Page(answer.text).text
     twin = client(desk(worlds.busy())).get("/api/v1/tickets/prod/SCT404")
     assert twin.json() == {"error": "No ticket SCT404 of account prod is watched."}
 
 
-@pytest.mark.parametrize("asked", ["page=-1", "page=abc", "sort=x&order=y", "state=<b>", "page=%ff", "refresh=1", "&&&="])
-def test_odd_questions_get_the_ordinary_page(asked: str):
+@pytest.mark.parametrize(
+    "asked", ["page=-1", "page=abc", "sort=x&order=y", "state=<b>", "page=%ff", "refresh=1", "&&&="]
+)
+def test_odd_questions_get_the_ordinary_page(asked: str) -> None:
     served = client(desk(worlds.busy()))
     assert served.get(f"/?{asked}").text == served.get("/").text
     path = f"/tickets/prod/{worlds.uuid(1)}"
     assert served.get(f"{path}?{asked}").text == served.get(path).text
 
 
-def test_the_overview_refreshes_itself_until_switched_off_and_the_ticket_only_when_switched_on():
+def test_the_overview_refreshes_itself_until_switched_off_and_the_ticket_only_when_switched_on() -> None:
     served = client(desk(worlds.busy()))
     path = f"/tickets/prod/{worlds.uuid(1)}"
-    refreshing = [each for each in ("/", "/?refresh=off", path, f"{path}?refresh=on") if "http-equiv" in served.get(each).text]
+    refreshing = [
+        each for each in ("/", "/?refresh=off", path, f"{path}?refresh=on") if "http-equiv" in served.get(each).text
+    ]
     assert refreshing == ["/", f"{path}?refresh=on"]
     assert "/?refresh=off" in page(desk(worlds.busy())).links
 
 
-def test_answers_forbid_scripts_and_caching():
+def test_answers_forbid_scripts_and_caching() -> None:
     answer = client(desk(worlds.busy())).get("/")
-    assert answer.headers["content-security-policy"].startswith("default-src 'none'; style-src 'self'; img-src 'self' data:;")
+    assert answer.headers["content-security-policy"].startswith(
+        "default-src 'none'; style-src 'self'; img-src 'self' data:;"
+    )
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["x-content-type-options"] == "nosniff"
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
 
 
-def test_other_methods_are_405_and_head_is_answered():
+def test_other_methods_are_405_and_head_is_answered() -> None:
     served = client(desk(worlds.busy()))
     assert served.request("POST", "/").status_code == 405
     assert "GET" in served.request("POST", "/").headers["allow"]
@@ -258,7 +267,7 @@ def test_other_methods_are_405_and_head_is_answered():
     assert (head.status_code, head.content) == (200, b"")
 
 
-def test_the_stylesheet_is_the_one_that_pages_name_and_asks_for_nothing_from_outside():
+def test_the_stylesheet_is_the_one_that_pages_name_and_asks_for_nothing_from_outside() -> None:
     served = client(desk(worlds.busy()))
     link = next(each for each in page(desk(worlds.busy())).links if "pages.css" in each)
     sheet = served.get(link)
@@ -267,7 +276,7 @@ def test_the_stylesheet_is_the_one_that_pages_name_and_asks_for_nothing_from_out
     assert "@import" not in sheet.text
 
 
-def test_a_reload_is_seen_by_the_next_request():
+def test_a_reload_is_seen_by_the_next_request() -> None:
     snapshot = worlds.busy()
     now = {"desk": desk(snapshot)}
     served = Client(live_routes(lambda: now["desk"]))
@@ -276,7 +285,7 @@ def test_a_reload_is_seen_by_the_next_request():
     assert "No space left" not in served.get("/").text
 
 
-def test_page_and_json_tell_the_same_tickets_in_the_same_order():
+def test_page_and_json_tell_the_same_tickets_in_the_same_order() -> None:
     served = client(desk(worlds.thousands(230)))
     asked = "?state=abnormal&sort=name&order=desc"
     rows = served.get(f"/api/v1/tickets{asked}").json()["tickets"]
@@ -285,7 +294,7 @@ def test_page_and_json_tell_the_same_tickets_in_the_same_order():
     assert told == [row["url"] for row in rows]
 
 
-def test_the_json_of_every_state_is_strict():
+def test_the_json_of_every_state_is_strict() -> None:
     for world in worlds.WORLDS.values():
         served = client(desk(world()))
         body = served.get("/api/v1/tickets")
@@ -302,13 +311,15 @@ def described(model: type) -> set[str]:
 
 
 @pytest.mark.parametrize("model", [models.Overview, models.TicketView])
-def test_every_key_of_the_json_is_documented(model: type):
+def test_every_key_of_the_json_is_documented(model: type) -> None:
     documented = set(re.findall(r"`([a-z0-9_]+)`", (ROOT / "docs" / "pages.md").read_text()))
     assert described(model) - documented == set()
 
 
-def test_the_room_imports_neither_api_nor_config_and_no_template_engine_before_it_is_needed():
-    code = "import sys, exporter.pages; print(*sorted(name for name in sys.modules if name.split('.')[0] in ('exporter', 'jinja2')))"
-    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)  # noqa: S603  our own interpreter and code
-    loaded = [name for name in ran.stdout.split() if not name.startswith("exporter.pages")]
-    assert loaded == ["exporter", "exporter.snapshot"]
+def test_the_room_imports_neither_api_nor_config_and_no_template_engine_before_it_is_needed() -> None:
+    code = "import sys, exporter.pages; print(*sorted(sys.modules))"
+    ran = subprocess.run(  # noqa: S603  our own interpreter and code
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    ours = [name for name in ran.stdout.split() if name.partition(".")[0] in ("exporter", "jinja2")]
+    assert {".".join(name.split(".")[:2]) for name in ours} == {"exporter", "exporter.pages", "exporter.snapshot"}

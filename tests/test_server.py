@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client.openmetrics import parser as openmetrics_parser
@@ -38,7 +38,7 @@ GET_PATHS = ("/", "/metrics", "/config", "/-/healthy", "/-/ready", "/api/v1/open
 
 
 @pytest.mark.parametrize("path", GET_PATHS)
-def test_get_and_head_agree(served: Served, path: str):
+def test_get_and_head_agree(served: Served, path: str) -> None:
     with served.client() as client:
         got, head = client.get(path), client.head(path)
     assert got.status_code == head.status_code == 200
@@ -49,7 +49,7 @@ def test_get_and_head_agree(served: Served, path: str):
 
 @pytest.mark.parametrize("path", GET_PATHS)
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
-def test_other_methods_are_405(served: Served, path: str, method: str):
+def test_other_methods_are_405(served: Served, path: str, method: str) -> None:
     with served.client() as client:
         answer = client.request(method, path)
     assert answer.status_code == 405
@@ -57,7 +57,7 @@ def test_other_methods_are_405(served: Served, path: str, method: str):
 
 
 @pytest.mark.parametrize("path", ["/metric", "/metrics/", "/-/", "/-/quit", "//", "/../metrics", "/%2e%2e/etc/passwd"])
-def test_elsewhere_is_404(served: Served, path: str):
+def test_elsewhere_is_404(served: Served, path: str) -> None:
     answer = served.tell(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     assert answer.startswith(b"HTTP/1.1 404 ")
 
@@ -75,7 +75,7 @@ FORMATS = {
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])
 @pytest.mark.parametrize(("accept", "kind", "parse"), FORMATS.values(), ids=FORMATS)
-def test_every_format_reads_back(served: Served, accept: str, kind: Format, parse, encoding: str):  # noqa: ANN001  untyped
+def test_every_format_reads_back(served: Served, accept: str, kind: Format, parse: Any, encoding: str) -> None:
     with served.client() as client:
         answer = client.get("/metrics", headers={"Accept": accept, "Accept-Encoding": encoding})
     assert answer.headers.get("content-encoding", "identity") == encoding
@@ -85,19 +85,21 @@ def test_every_format_reads_back(served: Served, accept: str, kind: Format, pars
     assert {family.name for family in parse(answer.text)} >= {"coc_instances", "coc_wait_seconds"}
 
 
-def test_several_accept_headers_are_one(served: Served):
-    request = b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: text/plain;q=0.1\r\nAccept: application/openmetrics-text\r\n"
+def test_several_accept_headers_are_one(served: Served) -> None:
+    request = (
+        b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept: text/plain;q=0.1\r\nAccept: application/openmetrics-text\r\n"
+    )
     answer = served.tell(request + b"Connection: close\r\n\r\n")
     assert b"content-type: application/openmetrics-text; version=1.0.0;" in answer
 
 
-def test_a_body_of_many_pieces_arrives_whole():
+def test_a_body_of_many_pieces_arrives_whole() -> None:
     body = bytes(range(256)) * 8192 + b"end"
     with running(site(board=FakeBoard({Format.TEXT: body}))) as server, server.client() as client:
         assert client.get("/metrics").content == body
 
 
-def test_an_empty_body_is_a_body():
+def test_an_empty_body_is_a_body() -> None:
     with running(site(board=FakeBoard({Format.TEXT: b""}))) as server, server.client() as client:
         answer = client.get("/metrics", headers={"Accept-Encoding": "identity"})
     assert (answer.status_code, answer.content, answer.headers["content-length"]) == (200, b"", "0")
@@ -116,7 +118,7 @@ WAIT = ["coc_wait_seconds_bucket"] * 3 + ["coc_wait_seconds_count", "coc_wait_se
 
 
 @pytest.mark.parametrize("kind", Format)
-def test_a_family_is_asked_for_by_its_name_or_by_a_samples(kind: Format):
+def test_a_family_is_asked_for_by_its_name_or_by_a_samples(kind: Format) -> None:
     assert names("coc_instances", kind=kind) == ["coc_instances"]
     assert sorted(names("coc_wait_seconds", kind=kind)) == WAIT
     assert sorted(names("coc_wait_seconds_sum", kind=kind)) == WAIT
@@ -128,12 +130,12 @@ def test_a_family_is_asked_for_by_its_name_or_by_a_samples(kind: Format):
 
 
 @pytest.mark.parametrize("kind", Format)
-def test_asking_for_all_gives_all(kind: Format):
+def test_asking_for_all_gives_all(kind: Format) -> None:
     wanted = {b"coc_instances", b"coc_exporter_polls", b"coc_wait_seconds", b"coc_ticket_info"}
     assert only(BOARD.bodies[kind], frozenset(wanted)) == BOARD.bodies[kind]
 
 
-def test_filters_over_the_wire(served: Served):
+def test_filters_over_the_wire(served: Served) -> None:
     with served.client() as client:
         part = client.get("/metrics", params={"name[]": ["coc_instances", "coc_ticket_info"], "other": "x"})
         packed = client.get("/metrics?name[]=coc_instances", headers={"Accept-Encoding": "gzip"})
@@ -144,13 +146,13 @@ def test_filters_over_the_wire(served: Served):
     assert none.content == b""
 
 
-def test_the_filter_is_not_fooled_by_odd_query_bytes(served: Served):
+def test_the_filter_is_not_fooled_by_odd_query_bytes(served: Served) -> None:
     answer = served.tell(b"GET /metrics?name[]=%ff%00&&&=&name%5B%5D=coc_instances HTTP/1.0\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"coc_instances{" in answer
 
 
-def test_openmetrics_filtered_to_nothing_still_ends(served: Served):
+def test_openmetrics_filtered_to_nothing_still_ends(served: Served) -> None:
     with served.client() as client:
         answer = client.get("/metrics?name[]=x", headers={"Accept": "application/openmetrics-text"})
     assert answer.text == "# EOF\n"
@@ -159,7 +161,7 @@ def test_openmetrics_filtered_to_nothing_still_ends(served: Served):
 # Lifecycle
 
 
-def test_ready_is_503_until_ready():
+def test_ready_is_503_until_ready() -> None:
     state = [False]
     with running(site(ready=lambda: state[0])) as server, server.client() as client:
         assert client.get("/-/ready").status_code == 503
@@ -168,7 +170,7 @@ def test_ready_is_503_until_ready():
         assert client.get("/-/ready").status_code == 200
 
 
-def test_reload_is_403_unless_enabled(served: Served):
+def test_reload_is_403_unless_enabled(served: Served) -> None:
     with served.client() as client:
         answers = [client.request(method, "/-/reload") for method in ("POST", "PUT", "GET", "DELETE")]
     assert [answer.status_code for answer in answers] == [403, 403, 405, 405]
@@ -176,7 +178,7 @@ def test_reload_is_403_unless_enabled(served: Served):
     assert "--web.enable-lifecycle" in answers[0].text
 
 
-def test_reload_says_why_it_failed():
+def test_reload_says_why_it_failed() -> None:
     faults = [ExporterError("config.yaml:3: poll: unknown key"), None]
 
     async def reload() -> None:
@@ -206,11 +208,11 @@ FROM = {
 
 
 @pytest.mark.parametrize(("headers", "allowed"), FROM.values(), ids=FROM)
-def test_reload_is_refused_to_other_sites(headers: dict[str, str], allowed: bool):
+def test_reload_is_refused_to_other_sites(headers: dict[str, str], allowed: bool) -> None:
     assert of_this_site(headers, "https://ops.example.com/coc/") is allowed
 
 
-def test_a_page_of_another_site_cannot_reload():
+def test_a_page_of_another_site_cannot_reload() -> None:
     called = []
 
     async def reload() -> None:
@@ -225,7 +227,7 @@ def test_a_page_of_another_site_cannot_reload():
 # Pages, prefix and headers
 
 
-def test_the_landing_page_links_what_there_is(served: Served):
+def test_the_landing_page_links_what_there_is(served: Served) -> None:
     with served.client() as client:
         page = client.get("/")
         links = [part.partition('"')[0] for part in page.text.split('href="')[1:]]
@@ -233,7 +235,7 @@ def test_the_landing_page_links_what_there_is(served: Served):
         assert [client.get(link).status_code for link in links] == [200] * 5
 
 
-def test_html_is_hardened_and_metrics_are_plain(served: Served):
+def test_html_is_hardened_and_metrics_are_plain(served: Served) -> None:
     with served.client() as client:
         page, metrics = client.get("/"), client.get("/metrics")
     policy = page.headers["content-security-policy"]
@@ -256,7 +258,7 @@ async def ticket(request: Request) -> JSONResponse:
 PAGES = (Route("/", overview), Route("/api/v1/tickets/{account}/{execute_uuid}", ticket))
 
 
-def test_pages_take_the_landing_pages_place():
+def test_pages_take_the_landing_pages_place() -> None:
     with running(site(pages=PAGES)) as server, server.client() as client:
         page = client.get("/")
         answer = client.get("/api/v1/tickets/prod/SCT1")
@@ -266,7 +268,7 @@ def test_pages_take_the_landing_pages_place():
 
 
 @pytest.mark.parametrize("prefix", ["/coc", "coc/", "/coc/"])
-def test_everything_moves_below_the_prefix(prefix: str):
+def test_everything_moves_below_the_prefix(prefix: str) -> None:
     with running(site(route_prefix=prefix, pages=PAGES)) as server, server.client() as client:
         for path in ("/metrics", "/-/healthy", "/config", "/api/v1/openapi.json", "/", "/api/v1/tickets/a/b"):
             assert client.get("/coc" + path).status_code == 200
@@ -288,41 +290,41 @@ PREFIXES = {
 
 
 @pytest.mark.parametrize(("given", "expected"), PREFIXES.values(), ids=PREFIXES)
-def test_prefix(given: tuple[str | None, str], expected: str):
+def test_prefix(given: tuple[str | None, str], expected: str) -> None:
     assert prefix_of(*given) == expected
 
 
 @pytest.mark.parametrize("given", [(None, "ops.example.com/coc"), ("/{x}", ""), ("/a//b", ""), ("/a b", "")])
-def test_a_prefix_that_is_none(given: tuple[str | None, str]):
+def test_a_prefix_that_is_none(given: tuple[str | None, str]) -> None:
     with pytest.raises(UsageError):
         prefix_of(*given)
 
 
-def test_redirects_lead_to_where_people_are():
+def test_redirects_lead_to_where_people_are() -> None:
     outside = site(route_prefix="/x", external_url="https://ops.example.com/tools/coc/")
     assert landing_of(outside) == "/tools/coc/"
     assert landing_of(site(route_prefix="/x", external_url="https://ops.example.com/")) == "/x/"
 
 
-def test_a_telemetry_path_of_ones_own():
+def test_a_telemetry_path_of_ones_own() -> None:
     with running(site(telemetry_path="/m/coc")) as server, server.client() as client:
         assert client.get("/m/coc").status_code == 200
         assert client.get("/metrics").status_code == 404
         assert 'href="m/coc"' in client.get("/").text
 
 
-def test_no_landing_page_where_the_metrics_are_at_the_root():
+def test_no_landing_page_where_the_metrics_are_at_the_root() -> None:
     with running(site(telemetry_path="/")) as server, server.client() as client:
         assert client.get("/").content == BOARD.bodies[Format.TEXT]
 
 
 @pytest.mark.parametrize("path", ["metrics", "/-/healthy", "/config", "/a{b}", "/a b", "//metrics", "/api/v1/x", ""])
-def test_a_telemetry_path_that_cannot_be(path: str):
+def test_a_telemetry_path_that_cannot_be(path: str) -> None:
     with pytest.raises(UsageError, match=r"--web\.telemetry-path="):
         build(site(telemetry_path=path))
 
 
-def test_an_error_shows_nothing_of_the_inside(caplog: pytest.LogCaptureFixture):
+def test_an_error_shows_nothing_of_the_inside(caplog: pytest.LogCaptureFixture) -> None:
     def config_text() -> str:
         raise RuntimeError("canary")
 
@@ -332,14 +334,14 @@ def test_an_error_shows_nothing_of_the_inside(caplog: pytest.LogCaptureFixture):
     assert "Exception in ASGI application" in caplog.text
 
 
-def test_the_server_does_not_say_what_it_runs_on(served: Served):
+def test_the_server_does_not_say_what_it_runs_on(served: Served) -> None:
     with served.client() as client:
         headers = client.get("/metrics").headers
     assert "server" not in headers
     assert headers["date"].endswith(" GMT")
 
 
-def test_packed_and_plain_are_the_same(served: Served):
+def test_packed_and_plain_are_the_same(served: Served) -> None:
     plain = served.tell(b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").partition(b"\r\n\r\n")[2]
     packed = served.tell(
         b"GET /metrics HTTP/1.1\r\nHost: a\r\nAccept-Encoding: gzip\r\nConnection: close\r\n\r\n"
@@ -347,22 +349,21 @@ def test_packed_and_plain_are_the_same(served: Served):
     assert gzip.decompress(packed) == plain
 
 
-def test_the_site_is_frozen():
+def test_the_site_is_frozen() -> None:
     with pytest.raises(AttributeError):
         SITE.max_requests = 1  # type: ignore[misc]  # that is the point
 
 
-def test_a_reload_under_way_does_not_hold_scrapes_up():
+def test_a_reload_under_way_does_not_hold_scrapes_up() -> None:
     entered, go = asyncio.Event(), asyncio.Event()
 
     async def reload() -> None:
         entered.set()
         await go.wait()
 
-    with running(site(lifecycle=True, reload=reload)) as server, server.client() as client:
-        with server.connect() as slow:
-            slow.sendall(b"POST /-/reload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-            asyncio.run_coroutine_threadsafe(entered.wait(), server.loop).result(10)
-            assert client.get("/metrics").status_code == 200
-            server.loop.call_soon_threadsafe(go.set)
-            assert slow.recv(64).startswith(b"HTTP/1.1 200 ")
+    with running(site(lifecycle=True, reload=reload)) as server, server.client() as client, server.connect() as slow:
+        slow.sendall(b"POST /-/reload HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        asyncio.run_coroutine_threadsafe(entered.wait(), server.loop).result(10)
+        assert client.get("/metrics").status_code == 200
+        server.loop.call_soon_threadsafe(go.set)
+        assert slow.recv(64).startswith(b"HTTP/1.1 200 ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 import gc
 import ipaddress
 import socket
@@ -114,12 +114,12 @@ class Served:
 
         async def size() -> int:
             (transport,) = [each for each in transports() if each.get_extra_info("peername") == peer]
-            return transport.get_write_buffer_size()
+            return int(transport.get_write_buffer_size())
 
         return asyncio.run_coroutine_threadsafe(size(), self.loop).result(10)
 
     async def _until(self, number: int) -> bool:
-        while len(transports()) != number:
+        while len(transports()) != number:  # noqa: ASYNC110  what is waited for tells nobody
             await asyncio.sleep(0)
         return True
 
@@ -234,8 +234,8 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 
 def _builder(name: str, issuer: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
-    now = datetime.datetime.now(datetime.UTC)
-    day = datetime.timedelta(days=1)
+    now = dt.datetime.now(dt.UTC)
+    day = dt.timedelta(days=1)
     return x509.CertificateBuilder(
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]),
         x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]),

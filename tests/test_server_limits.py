@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,6 +15,8 @@ from exporter.exposition import Format
 from exporter.server import Limits
 
 if TYPE_CHECKING:
+    import socket
+
     from exporter.exposition import Variant
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -43,7 +44,7 @@ def slow_reader(connection: socket.socket) -> None:
     assert connection.recv(16).startswith(b"HTTP/1.1 200")
 
 
-def test_over_max_requests_is_503_at_once():
+def test_over_max_requests_is_503_at_once() -> None:
     board = HeldBoard()
     with running(site(board=board, max_requests=2)) as server, server.connect() as one, server.connect() as two:
         for connection in (one, two):
@@ -59,14 +60,14 @@ def test_over_max_requests_is_503_at_once():
         assert server.tell(LAST_GET).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_scrape_is_counted_until_its_last_byte_is_taken():
+def test_a_scrape_is_counted_until_its_last_byte_is_taken() -> None:
     board = FakeBoard({Format.TEXT: HUGE})
     with running(site(board=board, max_requests=1)) as server, server.connect(SMALL_WINDOW) as slow:
         slow_reader(slow)
         assert server.tell(LAST_GET).startswith(b"HTTP/1.1 503 ")
 
 
-def test_no_limit_when_it_is_0():
+def test_no_limit_when_it_is_0() -> None:
     board = HeldBoard()
     with running(site(board=board, max_requests=0)) as server, ThreadPoolExecutor(60) as pool:
         answers = [pool.submit(server.tell, LAST_GET) for _ in range(60)]
@@ -76,7 +77,7 @@ def test_no_limit_when_it_is_0():
         assert all(answer.result(10).startswith(b"HTTP/1.1 200 ") for answer in answers)
 
 
-def test_100_scrapers_with_slow_readers_among_them():
+def test_100_scrapers_with_slow_readers_among_them() -> None:
     """Thirty never read on; the other seventy get their body whole."""
     body = b"coc_line 1\n" * 100_000
     with running(site(board=FakeBoard({Format.TEXT: body * 20}), max_requests=0)) as server:
@@ -90,13 +91,12 @@ def test_100_scrapers_with_slow_readers_among_them():
             connection.close()
 
 
-def test_a_slow_reader_holds_no_copy_of_the_body():
+def test_a_slow_reader_holds_no_copy_of_the_body() -> None:
     """What waits in the server for fifty stuck readers of 32 MiB is a piece for each."""
     with running(site(board=FakeBoard({Format.TEXT: HUGE}), max_requests=0)) as server:
         slow = [server.connect(SMALL_WINDOW) for _ in range(50)]
         for connection in slow:
             slow_reader(connection)
-        assert server.loop.call_soon_threadsafe  # the loop still turns:
         assert server.tell(LAST_GET.replace(b"/metrics", b"/-/healthy")).startswith(b"HTTP/1.1 200 ")
         waiting = [server.buffered(connection.getsockname()) for connection in slow]
         for connection in slow:
@@ -104,24 +104,24 @@ def test_a_slow_reader_holds_no_copy_of_the_body():
     assert all(0 < size < 512 * 1024 for size in waiting)
 
 
-def test_a_stuck_reader_is_cut():
+def test_a_stuck_reader_is_cut() -> None:
     limits = Limits(response_time=0.2)
-    with running(site(board=FakeBoard({Format.TEXT: HUGE})), limits=limits) as server:
-        with server.connect(SMALL_WINDOW) as slow:
-            slow_reader(slow)
-            assert server.wait_for_connections(0)
-            assert len(until_closed(slow)) < len(HUGE)
+    shown = site(board=FakeBoard({Format.TEXT: HUGE}))
+    with running(shown, limits=limits) as server, server.connect(SMALL_WINDOW) as slow:
+        slow_reader(slow)
+        assert server.wait_for_connections(0)
+        assert len(until_closed(slow)) < len(HUGE)
 
 
-def test_a_stuck_reader_on_a_closing_connection_is_cut():
+def test_a_stuck_reader_on_a_closing_connection_is_cut() -> None:
     """The application is done and the transport closing, but its buffer was never taken."""
     body = b"x" * 8 * 1024 * 1024
     limits = Limits(response_time=0.2)
-    with running(site(board=FakeBoard({Format.TEXT: body})), limits=limits) as server:
-        with server.connect(SMALL_WINDOW) as slow:
-            slow.sendall(LAST_GET)
-            assert slow.recv(16)
-            assert server.wait_for_connections(0)
+    shown = site(board=FakeBoard({Format.TEXT: body}))
+    with running(shown, limits=limits) as server, server.connect(SMALL_WINDOW) as slow:
+        slow.sendall(LAST_GET)
+        assert slow.recv(16)
+        assert server.wait_for_connections(0)
 
 
 SLOW_REQUESTS = {
@@ -133,14 +133,14 @@ SLOW_REQUESTS = {
 
 
 @pytest.mark.parametrize("request_bytes", SLOW_REQUESTS.values(), ids=SLOW_REQUESTS)
-def test_a_request_that_takes_too_long_is_cut(request_bytes: bytes):
+def test_a_request_that_takes_too_long_is_cut(request_bytes: bytes) -> None:
     with running(limits=Limits(request_time=0.2)) as server, server.connect() as connection:
         connection.sendall(request_bytes)
         answer = until_closed(connection)
     assert answer == b"" or answer.startswith(b"HTTP/1.1 403 ")
 
 
-def test_a_drip_does_not_buy_time():
+def test_a_drip_does_not_buy_time() -> None:
     """Each byte would start a timer of inactivity anew; ours is for the whole request."""
     with running(limits=Limits(request_time=0.3)) as server, server.connect() as connection:
         connection.settimeout(0.02)
@@ -158,13 +158,13 @@ def test_a_drip_does_not_buy_time():
     assert cut
 
 
-def test_an_idle_connection_is_closed():
+def test_an_idle_connection_is_closed() -> None:
     with running(limits=Limits(idle_time=0)) as server, server.connect() as connection:
         connection.sendall(GET)
         assert until_closed(connection).startswith(b"HTTP/1.1 200 ")
 
 
-def test_a_connection_is_kept_between_scrapes():
+def test_a_connection_is_kept_between_scrapes() -> None:
     with running() as server, server.connect() as connection:
         for _ in range(3):
             connection.sendall(b"HEAD /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -187,22 +187,21 @@ BIG = {
 
 
 @pytest.mark.parametrize(("request_bytes", "status"), BIG.values(), ids=BIG)
-def test_a_request_out_of_bounds_is_refused(request_bytes: bytes, status: bytes):
+def test_a_request_out_of_bounds_is_refused(request_bytes: bytes, status: bytes) -> None:
     with running() as server:
         answer = server.tell(request_bytes)
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert b"connection: close" in answer
 
 
-def test_an_endless_body_is_cut():
+def test_an_endless_body_is_cut() -> None:
     with running(limits=Limits(request_time=60)) as server, server.connect() as connection:
         connection.sendall(b"POST /-/reload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\n")
-        with pytest.raises(OSError):  # noqa: PT011  reset or broken pipe, as the kernel has it
-            for _ in range(10_000):
-                connection.sendall(b"x" * 65536)
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            connection.sendall(b"x" * 512 * 1024 * 1024)
 
 
-def test_nonsense_after_a_request_does_not_get_into_its_response():
+def test_nonsense_after_a_request_does_not_get_into_its_response() -> None:
     board = HeldBoard()
     with running(site(board=board)) as server, server.connect() as connection:
         connection.sendall(GET)
@@ -211,7 +210,7 @@ def test_nonsense_after_a_request_does_not_get_into_its_response():
         assert until_closed(connection) == b""
 
 
-def test_too_many_connections_are_closed_at_once():
+def test_too_many_connections_are_closed_at_once() -> None:
     with running(limits=Limits(connections=3)) as server:
         held = [server.connect() for _ in range(3)]
         for connection in held:
@@ -225,7 +224,7 @@ def test_too_many_connections_are_closed_at_once():
             connection.close()
 
 
-def test_stopping_finishes_what_is_under_way():
+def test_stopping_finishes_what_is_under_way() -> None:
     board = HeldBoard()
     with running(site(board=board)) as server, server.connect() as idle, server.connect() as busy:
         idle.sendall(b"HEAD /-/healthy HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -238,7 +237,7 @@ def test_stopping_finishes_what_is_under_way():
         assert until_closed(busy).endswith(b"\r\n\r\ncoc_up 1\n")
 
 
-def test_stopping_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture):
+def test_stopping_does_not_wait_for_ever(caplog: pytest.LogCaptureFixture) -> None:
     with running(site(board=HeldBoard()), limits=Limits(drain_time=0.1)) as server, server.connect() as busy:
         busy.sendall(GET)
         assert server.wait_for_connections(1)

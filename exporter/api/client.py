@@ -16,12 +16,12 @@ import msgspec
 from exporter import __version__
 from exporter.api import paging, wire
 from exporter.api.decode import decode
-from exporter.api.verdict import judge
-from exporter.errors import ApiError, BadRequest, NotFound, RateLimited, ServerFailed
+from exporter.api.verdict import disguised, judge
+from exporter.errors import ApiError, BadRequest, Malformed, NotFound, Paused, RateLimited, ServerFailed
 from exporter.snapshot import Batch, Instance, Statistics, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
     from random import Random
 
     import httpx
@@ -38,6 +38,7 @@ _BATCH_LIMIT = 50
 _BACKOFF_BASE = 0.5
 _BACKOFF_CAP = 20.0
 _LONGEST_WAIT = 20.0
+_LONGEST_HOLD = 3600.0
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)
 Parameters = dict[str, str | int]
@@ -55,11 +56,12 @@ class Api:
     """
     Ask one account's API; every method raises an ApiError when it cannot tell the whole truth.
 
-    ``http`` is a client whose base URL, sign-in and headers are set. ``accepted`` counts the answers of an API that
-    accepted our credentials; ``last_error`` is the last failure since somebody set it to None.
+    ``http`` is a client whose base URL, sign-in and headers are set; ``others`` are those that the sign-in uses.
+    ``accepted`` counts the answers of an API that accepted our credentials; ``last_error`` is the last failure since
+    somebody set it to None.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  collaborators, handed in by keyword
         self,
         http: httpx.AsyncClient,
         gate: Gate,
@@ -67,6 +69,7 @@ class Api:
         auth: AccountAuth,
         *,
         limits: Limits,
+        others: Sequence[httpx.AsyncClient] = (),
         telemetry: Telemetry,
         clock: Clock,
         random: Random,
@@ -76,6 +79,7 @@ class Api:
         self.accepted = 0
         self.last_error: ApiError | None = None
         self._http = http
+        self._others = others
         self._interpreter = interpreter
         self._account = gate.account
         self._limits = limits
@@ -119,8 +123,8 @@ class Api:
         total, instances = await paging.whole(fetch)
         return Batch(index, total, tuple(instances))
 
-    async def list_tickets(self, filters: Mapping[str, str]) -> AsyncIterator[list[Listed]]:
-        """Yield the account's tickets page by page, newest first as far as seen (ListScriptOrders)."""
+    async def list_tickets(self, filters: Mapping[str, str]) -> AsyncIterator[paging.Page[Listed]]:
+        """Yield the account's tickets page by page, each once, newest first as far as seen (ListScriptOrders)."""
 
         async def fetch(marker: int | None) -> paging.Page[Listed]:
             parameters: Parameters = {**filters, "limit": _LIST_LIMIT}
@@ -129,56 +133,66 @@ class Api:
             answer = await self._get("list_tickets", ORDERS, parameters, wire.OrdersAnswer)
             return self._interpreter.orders(answer.data)
 
-        async for _, new in paging.pages(fetch):
-            yield new
+        async for page, new in paging.pages(fetch):
+            yield paging.Page(page.total, new)
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        for http in (self._http, *self._others):
+            await http.aclose()
 
     async def _get(self, operation: str, path: str, parameters: Parameters, kind: type[Answer]) -> Answer:
         for attempt in itertools.count(1):
             try:
-                body = await self._once(operation, path, parameters)
+                return await self._once(operation, path, parameters, kind)
             except ApiError as error:
-                self.last_error = error
+                self._note(error)
                 delay = self._delay(error, attempt)
                 if delay is None:
                     raise
                 self._telemetry.api_retries.labels(self._account, operation, error.reason).inc()
-                await self._clock.sleep(delay)
-            else:
-                return decode(body, kind, operation, self._telemetry)
+            await self._clock.sleep(delay)
         raise AssertionError
 
-    async def _once(self, operation: str, path: str, parameters: Parameters) -> bytes:
+    async def _once(self, operation: str, path: str, parameters: Parameters, kind: type[Answer]) -> Answer:
         try:
             async with self.gate.leave():
                 response = await self._http.get(path, params=parameters, extensions={"operation": operation})
-                judge(response, operation, self._clock.time())
+                answer = self._read(response, operation, kind)
         except (BadRequest, NotFound):
             self.accepted += 1
             raise
         finally:
             self._show_sign_in()
         self.accepted += 1
-        return response.content
+        return answer
+
+    def _read(self, response: httpx.Response, operation: str, kind: type[Answer]) -> Answer:
+        judge(response, operation, self._clock.time())
+        try:
+            return decode(response.content, kind, operation, self._telemetry)
+        except Malformed as error:
+            raise disguised(response, operation) or error from None
+
+    def _note(self, error: ApiError) -> None:
+        # That we hold back tells less than the failure that made us do so.
+        if self.last_error is None or not isinstance(error, Paused):
+            self.last_error = error
 
     def _show_sign_in(self) -> None:
-        if self.auth.expires_at is not None:
-            self._telemetry.api_token_expiry.labels(self._account).set(self.auth.expires_at)
+        self._telemetry.token_expires(self._account, self.auth.expires_at)
         self._telemetry.paused(self._account, self.gate.paused_until or self.auth.paused_until)
 
     def _delay(self, error: ApiError, attempt: int) -> float | None:
+        """Return how long to wait before the request is sent again, None when it is not."""
+        stated = error.retry_after if isinstance(error, RateLimited | ServerFailed) else None
+        if stated is not None and stated > _LONGEST_WAIT:
+            self.gate.hold_until(self._clock.time() + min(stated, _LONGEST_HOLD), str(error))
+            return None
         if not error.retryable or attempt >= self._limits.attempts or not self.gate.may_retry():
             return None
-        stated = error.retry_after if isinstance(error, RateLimited | ServerFailed) else None
-        if stated is not None:
-            if stated > _LONGEST_WAIT:
-                self.gate.hold_until(self._clock.time() + stated)
-                return None
-            return stated
-        return self._random.uniform(0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))
+        jittered = self._random.uniform(0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))
+        return max(stated or 0.0, jittered)
 
 
 def headers(language: str, project_id: str | None) -> dict[str, str]:

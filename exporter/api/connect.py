@@ -55,8 +55,11 @@ def connect(
         metered = MeteredTransport(inner, account=account.name, timeout=timeout, telemetry=telemetry, clock=clock)
         return httpx.AsyncClient(transport=metered, timeout=timeout, follow_redirects=False, **extra)  # type: ignore[arg-type]  # passed through
 
+    others: list[httpx.AsyncClient] = []
+
     def plain(*, direct: bool) -> Send:
         http = client(_METADATA_TIMEOUT if direct else poll.request_timeout, direct=direct)
+        others.append(http)
 
         async def send(operation: str, request: httpx.Request) -> httpx.Response:
             request.extensions["operation"] = operation
@@ -85,6 +88,7 @@ def connect(
         Interpreter(statuses, telemetry, reason_of, keep_logs=keep_logs),
         auth,
         limits=Limits(poll.page_limit, poll.max_attempts),
+        others=others,
         telemetry=telemetry,
         clock=clock,
         random=random,

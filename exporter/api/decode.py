@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from functools import cache
+from math import inf
 from types import UnionType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, Union, cast, get_args, get_origin
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 T = TypeVar("T", bound=msgspec.Struct)
+
+_DIGITS = 40
 
 
 class Notes(Protocol):
@@ -51,15 +54,20 @@ def decode(body: bytes, kind: type[T], operation: str, notes: Notes) -> T:
 
 def _decode_patiently(body: bytes, kind: type[T], operation: str, notes: Notes) -> T:
     try:
-        raw = json.loads(body)
+        raw = json.loads(body, parse_int=_integer)
     except (ValueError, RecursionError) as error:
         raise Malformed(
             f"The answer to {operation} is not JSON: is the endpoint, or a proxy on the way, the right one?"
         ) from error
     try:
         return cast("T", _usable(raw, kind, operation, notes))
-    except _UnusableError as error:
+    except (_UnusableError, RecursionError) as error:
         raise Malformed(f"The answer to {operation} lacks {error}, which the API documents.") from error
+
+
+def _integer(digits: str) -> float:
+    # Python refuses to read integers of thousands of digits; no field holds more than 64 bits.
+    return int(digits) if len(digits) <= _DIGITS else inf
 
 
 def _usable(raw: Any, kind: Any, path: str, notes: Notes) -> Any:
@@ -115,6 +123,8 @@ def _records(raw: Any, kind: Any, path: str, notes: Notes) -> list[Any]:
         try:
             kept.append(_usable(item, kind, path, notes))
         except _UnusableError:
+            if not getattr(kind, "spared", True):
+                raise
             notes.dropped("malformed_record")
     return kept
 
@@ -123,9 +133,16 @@ def text(raw: msgspec.Raw) -> str:
     """Return the string that was left undecoded, ``""`` when it is null or no string."""
     try:
         return msgspec.json.decode(raw, type=str)
-    except (msgspec.DecodeError, RecursionError):
-        value = json.loads(bytes(raw))
-        return without_surrogates(value) if isinstance(value, str) else ""
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _text_patiently(bytes(raw))
+
+
+def _text_patiently(raw: bytes) -> str:
+    try:
+        value = json.loads(raw.decode(errors="replace"), parse_int=_integer)
+    except (ValueError, RecursionError):
+        return ""
+    return without_surrogates(value) if isinstance(value, str) else ""
 
 
 def without_surrogates(value: str) -> str:

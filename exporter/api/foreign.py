@@ -23,6 +23,7 @@ _KINDS: tuple[tuple[type[Exception], type[ApiError], str], ...] = (
     (httpx.InvalidURL, ProtocolBroken, "sent an address that is none"),
     (httpx.StreamError, ProtocolBroken, "broke off"),
     (httpx.CookieConflict, ProtocolBroken, "sent cookies that contradict each other"),
+    (UnicodeError, ConnectFailed, "is no host name: is the endpoint right?"),
     (OSError, ConnectFailed, "cannot be reached"),
 )
 

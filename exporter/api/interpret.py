@@ -28,7 +28,7 @@ _NO_HOST = Host()
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A ticket as the listing tells it; ``id`` is the marker; ``created`` in Unix seconds."""
+    """A ticket as the listing tells it; ``id`` is the marker; both times in Unix seconds."""
 
     id: int
     execute_uuid: str
@@ -36,6 +36,7 @@ class Listed:
     status: str
     creator: str
     created: float | None
+    finished: float | None
 
 
 class Interpreter:
@@ -120,6 +121,7 @@ class Interpreter:
             status=self._status(order.status, "list_tickets.status"),
             creator=_short(order.creator),
             created=_seconds(order.gmt_created),
+            finished=_seconds(order.gmt_finished),
         )
 
     def _status(self, raw: str, path: str) -> str:

@@ -9,6 +9,7 @@ from exporter.snapshot import TICKET_STATUSES
 _SPELLINGS = {"ROLLED BACK": "ROLLBACKED", "ROLLED_BACK": "ROLLBACKED", "ERROR": "ABNORMAL"}
 """ERROR is what older pages of the API call an ABNORMAL ticket."""
 
+OTHER = "OTHER"
 _NEW_LIMIT = 8
 _LENGTH = 32
 
@@ -21,14 +22,12 @@ class Statuses:
 
     def name(self, raw: str) -> tuple[str, bool]:
         """Return the label value of a status, and whether the API documents it."""
-        if raw in TICKET_STATUSES:
-            return raw, True
-        if raw in _SPELLINGS:
-            return _SPELLINGS[raw], True
-        name = re.sub(r"[^A-Za-z0-9_]", "_", raw)[:_LENGTH] or "OTHER"
+        name = _SPELLINGS.get(raw, raw)
         if name in TICKET_STATUSES:
             return name, True
+        name = re.sub(r"[^A-Za-z0-9_]", "_", raw)[:_LENGTH] or OTHER
         if name not in self._new and len(self._new) >= _NEW_LIMIT:
-            return "OTHER", False
-        self._new.add(name)
+            return OTHER, False
+        if name != OTHER:
+            self._new.add(name)
         return name, False

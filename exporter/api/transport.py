@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 import httpx
 
+from exporter.api.dates import unix_seconds
 from exporter.api.foreign import mapped
 from exporter.errors import BodyTooLarge, ProtocolBroken
 
@@ -21,11 +21,12 @@ if TYPE_CHECKING:
     from exporter.telemetry import Telemetry
 
 MAX_BODY = 64 * 1024 * 1024
-"""Bytes of a decoded answer: 50 logs of 1 MB, and room."""
+"""Bytes of an answer, packed or not: 50 logs of 1 MB, and room."""
 
 MAX_HEADERS = 200
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_OWN_CLOCK = frozenset({"metadata_token", "metadata_key"})
 _KEPT_HEADERS = frozenset({"content-type", "date", "retry-after", "x-request-id", "x-subject-token"})
 
 
@@ -66,7 +67,8 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             self._telemetry.api_requests.labels(self._account, operation, code).inc()
             spent = self._clock.monotonic() - started
             self._telemetry.api_request_duration.labels(self._account, operation).observe(spent)
-        self._note_clock(answer)
+        if operation not in _OWN_CLOCK:
+            self._note_clock(answer)
         return answer
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
@@ -81,11 +83,9 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status_code, headers=headers, content=content, request=request)
 
     def _note_clock(self, response: httpx.Response) -> None:
-        try:
-            theirs = parsedate_to_datetime(response.headers["date"]).timestamp()
-        except (KeyError, ValueError, OverflowError):
-            return
-        self._telemetry.api_clock_offset.labels(self._account).set(theirs - self._clock.time())
+        theirs = unix_seconds(response.headers.get("date", ""))
+        if theirs is not None:
+            self._telemetry.api_clock_offset.labels(self._account).set(theirs - self._clock.time())
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -94,25 +94,32 @@ class MeteredTransport(httpx.AsyncBaseTransport):
 
 async def _whole_body(response: httpx.Response, host: str) -> bytes:
     # httpx would decode without a bound: a megabyte of gzip can hold a gigabyte.
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip", "deflate"):
-        raise ProtocolBroken(f"{host} answered in an encoding that was not asked for.")
-    inflate = None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
+    unpack = _unpacking(response.headers.get("content-encoding", "identity").strip().lower(), host)
     parts: list[bytes] = []
-    size = 0
+    received = size = 0
     async for chunk in response.aiter_raw():
-        part = chunk if inflate is None else _inflated(inflate, chunk, MAX_BODY - size, host)
+        received += len(chunk)
+        part = chunk if unpack is None else _unpacked(unpack, chunk, MAX_BODY - size, host)
         size += len(part)
-        if size > MAX_BODY:
+        if max(received, size) > MAX_BODY:
             raise BodyTooLarge(f"{host} sent more than {MAX_BODY} bytes for one answer.")
         parts.append(part)
-    if inflate is not None and parts and not inflate.eof:
+    if unpack is not None and received and not unpack.eof:
         raise ProtocolBroken(f"{host} sent a compressed answer that breaks off.")
     return b"".join(parts)
 
 
-def _inflated(inflate: zlib._Decompress, chunk: bytes, room: int, host: str) -> bytes:
+def _unpacking(encoding: str, host: str) -> zlib._Decompress | None:
+    if encoding not in ("identity", "gzip", "deflate"):
+        raise ProtocolBroken(f"{host} answered in an encoding that was not asked for.")
+    return None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
+
+
+def _unpacked(unpack: zlib._Decompress, chunk: bytes, room: int, host: str) -> bytes:
+    # What follows the end would be kept by zlib, however much it is.
+    if unpack.eof:
+        raise ProtocolBroken(f"{host} sent more than one compressed answer at once.")
     try:
-        return inflate.decompress(chunk, room + 1)
+        return unpack.decompress(chunk, room + 1)
     except zlib.error as error:
         raise ProtocolBroken(f"{host} sent a compressed answer that cannot be decoded.") from error

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import re
-from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
+from exporter.api.dates import unix_seconds
 from exporter.auth import refusal
 from exporter.errors import (
     ApiError,
@@ -29,6 +29,9 @@ _OK = 200
 _LONGEST_DELAY = 3600.0
 _NOT_FOUND = "COC.00040709"
 _INTERNAL_ERROR = "COC.00040701"
+_SUCCESS = "COC.00000000"
+_SIGN_IN = (".0301", ".0307", ".01010001")
+_THROTTLED = ".0308"
 _CODE = re.compile(r"[A-Za-z]{2,12}\.\d{4,8}")
 
 
@@ -41,9 +44,22 @@ def judge(response: httpx.Response, operation: str, now: float) -> None:
     what = f"{operation}: HTTP {status}" + (f", {code}" if code else "")
     if status in (401, 403):
         raise refusal(status, code, message)
-    if status == 429 or code.endswith(".0308"):  # noqa: PLR2004  the status and gateway code of throttling
+    if status == 429 or code.endswith(_THROTTLED):  # noqa: PLR2004  the status of throttling
         raise RateLimited(f"{what}: the API throttles us; lower poll.requests_per_second.", retry_after(response, now))
     raise _judged(status, code, what, retry_after(response, now))
+
+
+def disguised(response: httpx.Response, operation: str) -> ApiError | None:
+    """Return the error that a success (HTTP 200) without data holds all the same, None when it holds none."""
+    code, message = error_of(response.content)
+    what = f"{operation}: HTTP {_OK}, {code}"
+    if not code or code == _SUCCESS:
+        return None
+    if code.endswith(_SIGN_IN):
+        return refusal(401, code, message)
+    if code.endswith(_THROTTLED):
+        return RateLimited(f"{what}: the API throttles us; lower poll.requests_per_second.")
+    return _judged(400, code, what, None)
 
 
 def _judged(status: int, code: str, what: str, delay: float | None) -> ApiError:
@@ -53,7 +69,8 @@ def _judged(status: int, code: str, what: str, delay: float | None) -> ApiError:
         return UnexpectedStatus(f"{what}: this host does not serve the COC API; check region or endpoint.")
     if status >= 500 or code == _INTERNAL_ERROR:  # noqa: PLR2004  server errors begin there
         return ServerFailed(f"{what}: the API failed inside; it is tried again.", delay)
-    if status >= 400:  # noqa: PLR2004  client errors begin there
+    # Without a code it is not the API that refuses: a proxy, or a server of another kind.
+    if status >= 400 and code:  # noqa: PLR2004  client errors begin there
         return BadRequest(f"{what}: the API refused the request; check project_id and the account's region.")
     return UnexpectedStatus(f"{what}: an answer that the API does not document; is a proxy in between?")
 
@@ -86,7 +103,5 @@ def retry_after(response: httpx.Response, now: float) -> float | None:
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value[:9]), _LONGEST_DELAY)
-    try:
-        return min(max(0.0, parsedate_to_datetime(value).timestamp() - now), _LONGEST_DELAY)
-    except (ValueError, OverflowError):
-        return None
+    moment = unix_seconds(value)
+    return None if moment is None else min(max(0.0, moment - now), _LONGEST_DELAY)

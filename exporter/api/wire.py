@@ -7,21 +7,29 @@ parameters above all: they may hold secrets.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta, Raw, Struct
 
 _INT64 = 2**63 - 1
+_END_OF_9999 = 253_402_300_799_999
 
 Id = Annotated[int, Meta(ge=0, le=_INT64)]
-Milliseconds = Annotated[int, Meta(ge=0, le=_INT64)]
+Milliseconds = Annotated[int, Meta(ge=0, le=_END_OF_9999)]
+ExecuteUuid = Annotated[str, Meta(pattern=r"\A[A-Za-z0-9_-]{1,26}\Z")]
 Costs = Annotated[int, Meta(ge=-_INT64, le=_INT64)]
 Count = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 Number = Annotated[float, Meta(ge=0, le=1e12)]
 
 
 class Wire(Struct, forbid_unknown_fields=True, gc=False):
-    """A documented object; an undocumented field sends the answer to the patient decoder."""
+    """
+    A documented object; an undocumented field sends the answer to the patient decoder.
+
+    Of a list of ``spared`` objects those that cannot be used are left out; any other list is read whole or not at all.
+    """
+
+    spared: ClassVar[bool] = True
 
 
 class TargetProperties(Wire):
@@ -75,10 +83,12 @@ class BatchPage(Wire):
 
 
 class BatchRow(Wire):
-    """A batch as the list of batches states it."""
+    """A batch as the list of batches states it; without it a batch would go missing in silence."""
+
+    spared: ClassVar[bool] = False
 
     batch_index: Count
-    total_instances: Count
+    total_instances: Raw = Raw(b"null")
     rotation_strategy: Raw = Raw(b"null")
     properties: Raw = Raw(b"null")
 
@@ -136,7 +146,7 @@ class Order(Wire):
     """A ticket as the listing tells it."""
 
     order_id: Id
-    execute_uuid: str
+    execute_uuid: ExecuteUuid
     status: str
     order_name: str | None = None
     gmt_created: Milliseconds | None = None

@@ -23,6 +23,7 @@ def parser() -> argparse.ArgumentParser:
     _serve(_command(commands, "serve", "poll the tickets and serve /metrics (the default)"))
     _check(_command(commands, "check", "tell all faults of the config, or that it has none"))
     _once(_command(commands, "once", "poll once and print"))
+    _backfill(_command(commands, "backfill", "write the past of tickets for promtool to make blocks of"))
     _simulate(_command(commands, "simulate", "play the COC API"))
     return top
 
@@ -148,6 +149,13 @@ def _once(command: argparse.ArgumentParser) -> None:
     command.add_argument("--format", choices=("text", "openmetrics", "table"), default="text", help="what is printed")
     command.add_argument("--output", type=Path, metavar="FILE", help="write to a file, replaced atomically")
     command.add_argument("--record", type=Path, metavar="DIR", help="write the API's answers, redacted, to a folder")
+
+
+def _backfill(command: argparse.ArgumentParser) -> None:
+    _config_file(command)
+    command.add_argument("--start", required=True, metavar="TIME", help="2026-01-02T03:04:05Z or Unix seconds")
+    command.add_argument("--end", required=True, metavar="TIME", help="likewise; both are widened to whole blocks")
+    command.add_argument("--output", required=True, type=Path, metavar="FILE", help="replaced atomically")
 
 
 def _simulate(command: argparse.ArgumentParser) -> None:

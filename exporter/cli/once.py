@@ -6,8 +6,9 @@ import asyncio
 import os
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from exporter import config, log
 from exporter.cli import table
@@ -20,6 +21,7 @@ from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator
 
     from exporter.config import Config
     from exporter.snapshot import Snapshot
@@ -32,7 +34,8 @@ def run(asked: argparse.Namespace) -> int:
     if asked.output is None:
         sys.stdout.buffer.write(printed)
     else:
-        replace_file(asked.output, printed)
+        with replacing(asked.output) as file:
+            file.write(printed)
     return 0 if whole(snapshot) else 1
 
 
@@ -56,14 +59,20 @@ def whole(snapshot: Snapshot) -> bool:
     )
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` so that a reader sees the old file or the new one; raise UsageError."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that takes the place of ``path`` at the end: a reader sees the old or the new; raise UsageError."""
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            yield file
         # mkstemp's 0600 would keep the node exporter's textfile collector from reading it.
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}") from error
+    finally:
+        Path(name).unlink(missing_ok=True)

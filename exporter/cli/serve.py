@@ -19,6 +19,7 @@ from exporter.cli.wiring import Exporter
 from exporter.clock import SystemClock
 from exporter.errors import UsageError
 from exporter.server import WebConfigFile, notify, open_sockets, serve, shown
+from exporter.sharding import Shard
 from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
     from exporter.config import Config
+    from exporter.storage import Storage
 
 _logger = logging.getLogger(__name__)
 _DEFAULT_ADDRESS = ":10262"
@@ -34,6 +36,8 @@ _DEFAULT_ADDRESS = ":10262"
 
 def run(asked: argparse.Namespace) -> int:
     """Serve; return 0 after a signal."""
+    if asked.shard >= asked.total_shards:
+        raise UsageError(f"--shard counts from 0: with --total-shards={asked.total_shards} it is below that")
     telemetry = Telemetry(process=not asked.no_process_metrics)
     log.setup(asked.log_level, asked.log_format, lambda level: telemetry.log_messages.labels(level).inc())
     _logger.info("Starting coc-exporter", extra={"version": __version__, "pid": os.getpid()})
@@ -50,7 +54,9 @@ async def _serve(asked: argparse.Namespace, telemetry: Telemetry) -> None:
         sockets = open_sockets(asked.listen or [_DEFAULT_ADDRESS], os.environ)
         if asked.demo:
             _tell_urls(sockets, asked)
-        exporter = Exporter(loaded, telemetry, SystemClock(), storage_path=asked.storage_path)
+        exporter = Exporter(
+            loaded, telemetry, SystemClock(), storage=_storage(asked), shard=Shard(asked.shard, asked.total_shards)
+        )
         stack.push_async_callback(exporter.aclose)
         reloader = Reloader(exporter, asked.config_file, telemetry)
         front = Front(exporter, reloader, asked)
@@ -66,6 +72,14 @@ async def _until_served(serving: Coroutine[Any, Any, None], *beside: Coroutine[A
         await serving
         for task in others:
             task.cancel()
+
+
+def _storage(asked: argparse.Namespace) -> Storage | None:
+    if asked.storage_path is None:
+        return None
+    from exporter.storage import Storage  # noqa: PLC0415  SQLite is loaded where it is used
+
+    return Storage(asked.storage_path)
 
 
 def _tell_urls(sockets: Sequence[socket.socket], asked: argparse.Namespace) -> None:

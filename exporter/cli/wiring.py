@@ -14,17 +14,18 @@ from exporter.exposition import Board, Renderer
 from exporter.poller import AccountPoller, Cadence, Pace, Poller
 from exporter.poller.journal import Journal
 from exporter.reasons import Reasons, Rule
+from exporter.sharding import Shard
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from exporter.api import Api
     from exporter.clock import Clock
     from exporter.config import Account, Config
     from exporter.snapshot import Snapshot
+    from exporter.storage import Storage
     from exporter.telemetry import Telemetry
 
 _logger = logging.getLogger(__name__)
+_ALONE = Shard()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,17 +38,36 @@ class Changes:
 
 
 class Exporter:
-    """The rooms of one process; ``apply`` swaps in a new config whole, ``run`` polls until cancelled."""
+    """
+    The rooms of one process; ``apply`` swaps in a new config whole, ``run`` polls until cancelled.
 
-    def __init__(self, config: Config, telemetry: Telemetry, clock: Clock, *, storage_path: Path | None = None) -> None:
+    ``storage`` keeps what is known between processes; ``shard`` says which tickets are ours.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        telemetry: Telemetry,
+        clock: Clock,
+        *,
+        storage: Storage | None = None,
+        shard: Shard = _ALONE,
+    ) -> None:
         self.config = config
         self.clock = clock
         self._telemetry = telemetry
+        self._storage = storage
+        self._shard = shard
+        self._retired: list[Api] = []
+        self._stored = {} if storage is None else storage.readings()
+        self._pauses = {} if storage is None else storage.pauses()
+        telemetry.shard_ordinal.set(shard.ordinal)
+        telemetry.total_shards.set(shard.total)
         self._statuses = Statuses()
         self._journal = Journal(clock)
         self._swapped = asyncio.Event()
         renderer = Renderer(families.OF_TICKETS, families.OF_ALL, telemetry)
-        self._options = _options(config)
+        self._options = options(config)
         self.board = Board(renderer, self._options, clock)
         self.poller = self._load(config, {})
 
@@ -62,6 +82,8 @@ class Exporter:
 
     async def run(self) -> None:
         """Poll; begin anew with the present config whenever that was swapped."""
+        # What was stored is shown before the first poll.
+        await self.publish(self.poller.snapshot())
         while True:
             self._swapped.clear()
             polling = asyncio.ensure_future(self.poller.run())
@@ -72,6 +94,8 @@ class Exporter:
                     await polling
             finally:
                 await _cancelled(polling, swapped)
+            while self._retired:
+                await self._retired.pop().aclose()
 
     async def apply(self, config: Config) -> Changes:
         """Replace the config; tickets, counters and accounts that both know are kept."""
@@ -81,33 +105,38 @@ class Exporter:
         self.config, self.poller = config, poller
         self._swapped.set()
         kept = {account.api for account in poller.accounts}
-        for name, account in before.items():
-            if account.api not in kept:
-                await account.api.aclose()
-            if name not in {other.name for other in config.accounts}:
-                self._telemetry.forget_account(name)
+        # They may be in use until the old poll has ended.
+        self._retired += [account.api for account in before.values() if account.api not in kept]
+        for name in before.keys() - {account.name for account in config.accounts}:
+            self._telemetry.forget_account(name)
         return changes
 
     async def publish(self, snapshot: Snapshot) -> None:
-        """Hand out a snapshot."""
+        """Hand out a snapshot, and store it."""
         await self.board.publish(snapshot, self._options)
+        if self._storage is not None:
+            pauses = {account.account.name: account.api.auth.paused_until for account in self.poller.accounts}
+            held = {name: until for name, until in pauses.items() if until is not None}
+            await asyncio.to_thread(self._storage.save, snapshot, held)
 
     async def aclose(self) -> None:
-        """Close every connection."""
-        for account in self.poller.accounts:
-            await account.api.aclose()
+        """Close every connection, and the storage."""
+        for api in [*self._retired, *(account.api for account in self.poller.accounts)]:
+            await api.aclose()
+        if self._storage is not None:
+            self._storage.close()
 
     def _load(self, config: Config, before: dict[str, AccountPoller]) -> Poller:
         accounts = [self._account(account, config, before.get(account.name)) for account in config.accounts]
         self._reasons = Reasons(Rule(rule.reason, rule.pattern) for rule in config.failure_reasons)
-        self._options = _options(config)
+        self._options = options(config)
         self._telemetry.config_reload_ok.set(1)
         self._telemetry.config_reloaded.set(self.clock.time())
         return Poller(
             accounts,
             self.publish,
             interval=config.poll.interval,
-            deadline=_pace(config).deadline,
+            deadline=_pace(config, self._shard).deadline,
             telemetry=self._telemetry,
             clock=self.clock,
         )
@@ -117,10 +146,16 @@ class Exporter:
         same = known is not None and _connection(account, config) == _connection(known.account, self.config)
         api = known.api if known is not None and same else self._connect(account, config)
         poller = AccountPoller(
-            account, api, _pace(config), journal=self._journal, telemetry=self._telemetry, clock=self.clock
+            account, api, _pace(config, self._shard), journal=self._journal, telemetry=self._telemetry, clock=self.clock
         )
         if known is not None:
-            poller.inherit(known)
+            poller.state = known.state
+            poller.inherit(known.readings)
+        else:
+            stored = {uuid: reading for (name, uuid), reading in self._stored.items() if name == account.name}
+            poller.inherit(stored)
+            if account.name in self._pauses:
+                api.auth.restore_pause(self._pauses[account.name])
         return poller
 
     def _reason_of(self, text: str) -> str:
@@ -128,9 +163,11 @@ class Exporter:
         return self._reasons.of(text)
 
     def _connect(self, account: Account, config: Config) -> Api:
+        # Shards share an account's rate, so that together they ask no more than one would.
+        rate = config.poll.requests_per_second / self._shard.total
         return connect(
             account,
-            config.poll,
+            config.poll.model_copy(update={"requests_per_second": rate}),
             statuses=self._statuses,
             reason_of=self._reason_of,
             keep_logs=config.web.show_logs,
@@ -146,17 +183,19 @@ def _connection(account: Account, config: Config) -> tuple[object, ...]:
     return alone, config.poll, config.web.show_logs
 
 
-def _pace(config: Config) -> Pace:
+def _pace(config: Config, shard: Shard) -> Pace:
     poll = config.poll
     return Pace(
         cadence=Cadence(poll.interval, poll.stale_after, poll.full_refresh),
         deadline=poll.stale_after,
         concurrency=poll.concurrency,
         keep_finished=poll.keep_finished,
+        owns=shard.owns,
     )
 
 
-def _options(config: Config) -> families.Options:
+def options(config: Config) -> families.Options:
+    """Return what the config decides about families."""
     labels = {label for account in config.accounts for ticket in account.tickets for label in ticket.labels}
     return families.Options(
         per_batch=config.metrics.per_batch,

@@ -27,7 +27,7 @@ def up(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     )
     for account in snapshot.accounts:
         if account.polled is not None:
-            family.add_metric([account.name], account.fault is None)
+            family.add_metric([account.name], account.accepted)
     return family
 
 

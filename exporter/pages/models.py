@@ -197,7 +197,7 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class InstanceRow:
-    """An instance; ``log`` is the end of its log, None where none is kept or shown; ``last_line`` its last telling line."""
+    """An instance; ``log`` is the end of its log, None where none is shown; ``last_line`` its last telling line."""
 
     id: int
     anchor: str

@@ -26,7 +26,9 @@ _TERMINAL = re.compile(
 _NEWLINE = re.compile(r"\r+\n?|[\u2028\u2029\x85\x0b\x0c]")
 _UNSEEN = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u202a-\u202e\u2066-\u2069\ufeff]")
 _UNSOUND = re.compile(r"[\ud800-\udfff\ufffe\uffff]")
-_EXIT = re.compile(r"(?i)\W*(?:script )?exit(?:ed)?(?: with)?(?: an?)?(?: non-zero)?(?: exit)?(?: code| status)?[ :=]+\d+\W*")
+_EXIT = re.compile(
+    r"(?i)\W*(?:script )?exit(?:ed)?(?: with)?(?: an?)?(?: non-zero)?(?: exit)?(?: code| status)?[ :=]+\d+\W*"
+)
 _BREAKS = re.compile(r"[\n\t]")
 
 

@@ -7,14 +7,14 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from exporter.errors import ApiError, DeadlinePassed, Empty
-from exporter.poller import schedule
+from exporter.errors import ApiError, DeadlinePassed, Empty, Incomplete
+from exporter.poller import schedule, watchlist
 from exporter.poller.visit import visit
 from exporter.snapshot import AccountState, Fault, Reading
 from exporter.sources import Found, find, fixed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from exporter.api import Api
     from exporter.clock import Clock
@@ -31,12 +31,13 @@ INTERNAL = "internal"
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How an account is polled; times in seconds, ``deadline`` bounds one poll."""
+    """How an account is polled; times in seconds, ``deadline`` bounds one poll, ``owns`` tells our tickets."""
 
     cadence: Cadence
     deadline: float
     concurrency: int
     keep_finished: float
+    owns: Callable[[str], bool] = lambda _execute_uuid: True
 
 
 class AccountPoller:
@@ -48,58 +49,57 @@ class AccountPoller:
         self.account = account
         self.api = api
         self.state = AccountState(account.name)
-        self.readings: dict[str, Reading] = {watch.execute_uuid: Reading(watch) for watch in fixed(account)}
         self._pace = pace
+        self.readings = watchlist.adopted({}, self._ours(fixed(account)))
         self._journal = journal
         self._telemetry = telemetry
         self._clock = clock
         self._in_flight: set[str] = set()
 
-    def inherit(self, known: AccountPoller) -> None:
-        """Take over what another poller knows of the tickets that this one watches too."""
-        self.state = known.state
-        kept = {
-            uuid: replace(reading, watch=self.readings[uuid].watch)
-            for uuid, reading in known.readings.items()
-            if uuid in self.readings
-        }
-        self.readings |= kept
+    def inherit(self, known: Mapping[str, Reading]) -> None:
+        """Take over what is known already of the tickets that are watched here, those of discovery included."""
+        watches = {uuid: reading.watch for uuid, reading in self.readings.items()}
         if self.account.discovery is not None:
-            self.readings |= {
-                uuid: reading
-                for uuid, reading in known.readings.items()
-                if not reading.watch.listed and uuid not in kept
-            }
+            found = (reading.watch for reading in known.values() if not reading.watch.listed)
+            watches = {watch.execute_uuid: watch for watch in self._ours(found)} | watches
+        self.readings = watchlist.adopted(known, watches.values())
 
     async def poll(self) -> None:
         """Read every ticket that is due, once, within the deadline; raise nothing but cancellation."""
         accepted_before = self.api.accepted
         self.api.last_error = None
-        listing = await self._find()
+        began = asyncio.get_running_loop().time()
+        # A listing that hangs leaves half of the time to the tickets that are known.
+        listing = await self._find(began + self._pace.deadline / 2)
         due = schedule.due(self.readings.values(), self._clock.time(), self._pace.cadence)
-        await self._visit_all(due)
-        self._forget_old()
-        answered = self.api.accepted > accepted_before
-        self._conclude(listing or (None if answered else self._last_fault()))
+        await self._visit_all(due, began + self._pace.deadline)
+        self._let_go()
+        self._conclude(listing, accepted=self.api.accepted > accepted_before)
 
-    async def _find(self) -> Fault | None:
-        """Renew the watched tickets; return why the listing failed, if the failure is the account's."""
+    def _ours(self, watches: Iterable[Watch]) -> Iterator[Watch]:
+        return (watch for watch in watches if self._pace.owns(watch.execute_uuid))
+
+    async def _find(self, until: float) -> Fault | None:
+        """Renew the watched tickets; return why the listing tells too little, if it does."""
         try:
-            found = await find(self.account, self.api, self._clock.time())
-            self._refuse_empty(found)
+            async with asyncio.timeout_at(until):
+                found = await self._listed()
+            self._adopt(found)
+            self._refuse_gaps(found)
+        except TimeoutError:
+            error = DeadlinePassed("The listing of tickets took too long; those that are known are read.")
+            return self._fault(error, self.state.fault)
         except ApiError as error:
             return self._fault(error, self.state.fault)
         except Exception as error:  # noqa: BLE001  the loop must outlive any bug in reading one listing
             return self._internal(error, self.state.fault)
-        self._adopt(found)
         return None
 
-    def _refuse_empty(self, found: Found) -> None:
-        if found.listed == 0 and not self.readings:
-            raise Empty(
-                f"Account {self.account.name} signs in but lists no ticket at all. The wrong site answers like this:"
-                " check region or endpoint, and project_id."
-            )
+    async def _listed(self) -> Found:
+        now = self._clock.time()
+        keep = self._pace.keep_finished
+        followed = watchlist.followed(self.readings, now, keep + self._pace.cadence.stale_after)
+        return await find(self.account, self.api, now, keep_finished=keep, followed=followed)
 
     def _adopt(self, found: Found) -> None:
         if found.omitted and found.omitted != self.state.omitted_tickets:
@@ -107,33 +107,47 @@ class AccountPoller:
                 "More tickets than discovery.max_tickets; the oldest are left out",
                 extra={"account": self.account.name, "omitted": found.omitted},
             )
-        self.state = replace(self.state, omitted_tickets=found.omitted)
-        self.readings = dict(self._merged(found.watches))
+        told = bool(found.listed) or any(reading.ticket is not None for reading in self.readings.values())
+        self.state = replace(self.state, omitted_tickets=found.omitted, proven=self.state.proven or told)
+        self._hold(watchlist.adopted(self.readings, self._ours(found.watches)))
 
-    def _merged(self, watches: Iterable[Watch]) -> Iterator[tuple[str, Reading]]:
-        """Yield the readings to hold: each watched ticket, and discovered ones that no filter finds any more."""
-        found = {watch.execute_uuid: watch for watch in watches}
-        for uuid, watch in found.items():
-            held = self.readings.get(uuid)
-            yield uuid, Reading(watch) if held is None else replace(held, watch=watch)
-        for uuid, reading in self.readings.items():
-            if uuid not in found and not reading.watch.listed and reading.shown is not None:
-                yield uuid, reading
+    def _refuse_gaps(self, found: Found) -> None:
+        if found.listed == 0 and not self.state.proven:
+            raise Empty(
+                f"Account {self.account.name} signs in but lists no ticket at all. The wrong site answers like this:"
+                " check region or endpoint, project_id, and discovery.creator."
+            )
+        if found.listed is not None and found.stated is not None and found.listed < found.stated:
+            raise Incomplete(
+                f"The listing ended after {found.listed} of {found.stated} tickets; those that it told of are watched,"
+                " the next poll tries again."
+            )
 
-    async def _visit_all(self, due: list[Reading]) -> None:
+    async def _visit_all(self, due: list[Reading], until: float) -> None:
         queue = iter(due)
+        # More at once than requests a second would only make each of them last longer.
+        workers = min(self._pace.concurrency, len(due), max(1, int(self.api.gate.rate)))
         try:
-            async with asyncio.timeout(self._pace.deadline), asyncio.TaskGroup() as group:
-                for _ in range(min(self._pace.concurrency, len(due))):
+            async with asyncio.timeout_at(until), asyncio.TaskGroup() as group:
+                for _ in range(workers):
                     group.create_task(self._work(queue))
         except TimeoutError:
-            error = DeadlinePassed(
-                "The poll's time was over before this ticket was read; the next poll begins with it."
-            )
-            for uuid in self._in_flight:
-                self.readings[uuid] = self._failed(self.readings[uuid], self._fault(error, self.readings[uuid].fault))
+            self._cut_off(due)
         finally:
             self._in_flight.clear()
+
+    def _cut_off(self, due: list[Reading]) -> None:
+        """Mark what was to be read and was not; tickets that were not even begun come first in the next poll."""
+        error = DeadlinePassed("The poll's time was over before this ticket was read whole; the next poll tries again.")
+        unread = [reading for reading in due if self.readings[reading.watch.execute_uuid] is reading]
+        for reading in unread:
+            uuid = reading.watch.execute_uuid
+            tried = self._clock.time() if uuid in self._in_flight else reading.tried
+            self.readings[uuid] = replace(reading, fault=self._fault(error, reading.fault), tried=tried)
+        _logger.warning(
+            "The poll's time was over before every ticket was read",
+            extra={"account": self.account.name, "unread": len(unread)},
+        )
 
     async def _work(self, queue: Iterator[Reading]) -> None:
         for reading in queue:
@@ -173,31 +187,24 @@ class AccountPoller:
         since = before.since if before is not None and before.reason == reason else self._clock.time()
         return Fault(reason, message, since)
 
-    def _last_fault(self) -> Fault | None:
-        """Return the account's fault when nothing was accepted: the last error, or as before when nothing was asked."""
+    def _let_go(self) -> None:
+        self._hold(watchlist.aged(self.readings, self._clock.time(), self._pace.cadence, self._pace.keep_finished))
+
+    def _hold(self, readings: dict[str, Reading]) -> None:
+        for uuid in self.readings.keys() - readings.keys():
+            self._journal.forget(account=self.account.name, ticket=uuid)
+        self.readings = readings
+
+    def _conclude(self, listing: Fault | None, *, accepted: bool) -> None:
         error = self.api.last_error
-        if error is None:
-            return self.state.fault
-        return self._since(error.reason, str(error), self.state.fault)
-
-    def _forget_old(self) -> None:
-        now = self._clock.time()
-        for uuid, reading in list(self.readings.items()):
-            if schedule.is_stale(reading, now, self._pace.cadence.stale_after):
-                self.readings[uuid] = replace(reading, stale=True, refreshed=None)
-            if self._expired(reading, now):
-                del self.readings[uuid]
-
-    def _expired(self, reading: Reading, now: float) -> bool:
-        """Tell whether a discovered ticket ended long enough ago to be shown no more."""
-        if reading.watch.listed or reading.ticket is None or not reading.settled:
-            return False
-        ended = reading.ticket.finished or reading.last_success or now
-        return now - ended > self._pace.keep_finished
-
-    def _conclude(self, fault: Fault | None) -> None:
+        # When nothing was asked, nothing is known but what was.
+        fault, works = listing or self.state.fault, self.state.accepted
+        if accepted:
+            fault, works = listing, True
+        elif error is not None:
+            fault, works = self._since(error.reason, str(error), self.state.fault), False
         if fault is None:
             self._journal.recovered(account=self.account.name)
         else:
             self._journal.failed(fault, account=self.account.name)
-        self.state = replace(self.state, fault=fault, polled=self._clock.time())
+        self.state = replace(self.state, fault=fault, accepted=works, polled=self._clock.time())

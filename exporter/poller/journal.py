@@ -34,3 +34,7 @@ class Journal:
         """Log that ``subject`` can be read again, if it could not."""
         if self._told.pop(tuple(subject.values()), None) is not None:
             _logger.info("Can be read again", extra=subject)
+
+    def forget(self, **subject: str) -> None:
+        """Drop what was logged of a subject that is watched no more."""
+        self._told.pop(tuple(subject.values()), None)

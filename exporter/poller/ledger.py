@@ -8,40 +8,58 @@ value that the API tells otherwise the second time stays as it was first counted
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from exporter.snapshot import Execution, Failure, Ticket
+    from collections.abc import Iterable
+
+    from exporter.snapshot import Batch, Execution, Ticket, Told
 
 
 def carried(held: Ticket | None, fresh: Ticket) -> Ticket:
     """Return ``fresh`` with every failure and execution that ``held`` counted and ``fresh`` does not tell as such."""
     if held is None:
         return fresh
-    failures = set(fresh.failures())
-    executions = set(fresh.executions())
-    ended = {failure.instance_id: failure for failure in failures if failure.finished is not None}
+    # Batches that were not read again are the same objects: they tell what they told.
+    old, new = _others(held.batches, fresh.batches), _others(fresh.batches, held.batches)
+    failures = list(chain.from_iterable(batch.failures() for batch in new))
+    executions = list(chain.from_iterable(batch.executions() for batch in new))
     return replace(
         fresh,
-        past_failures=tuple(_closed(failure, ended) for failure in held.failures() if failure not in failures),
-        past_executions=tuple(execution for execution in held.executions() if execution not in executions),
-        late=held.late | _late(set(held.executions()), executions),
+        past_failures=_past(held.past_failures, (batch.failures() for batch in old), failures),
+        past_executions=_past(held.past_executions, (batch.executions() for batch in old), executions),
+        late=held.late | _late(held, executions),
     )
 
 
-def _late(held: set[Execution], fresh: set[Execution]) -> set[tuple[int, float]]:
+def _others(batches: tuple[Batch, ...], than: tuple[Batch, ...]) -> list[Batch]:
+    known = {id(batch) for batch in than}
+    return [batch for batch in batches if id(batch) not in known]
+
+
+def _past(past: tuple[Told, ...], told: Iterable[Iterable[Told]], now: list[Told]) -> tuple[Told, ...]:
+    """Return the past, and what was told until now and is no longer told in the same words."""
+    present = set(now)
+    counted = {fact.key for fact in past}
+    ended = {fact.instance_id: fact for fact in now if fact.finished is not None}
+    gone = (fact for fact in chain.from_iterable(told) if fact.key not in counted and fact not in present)
+    return (*past, *(_closed(fact, ended.get(fact.instance_id)) for fact in gone))
+
+
+def _closed(fact: Told, end: Told | None) -> Told:
+    """Return an open fact with the end that its instance has by now: it is the same one."""
+    return fact if fact.finished is not None or end is None else replace(fact, finished=end.finished)
+
+
+def _late(held: Ticket, executions: list[Execution]) -> set[tuple[int, float]]:
     """Return the new executions that ended before one that was known already."""
-    latest = max((execution.finished or 0.0 for execution in held), default=0.0)
+    if not executions:
+        return set()
+    known = {execution.key for execution in held.executions()}
+    latest = max((finished or 0.0 for _, finished in known), default=0.0)
     return {
         (execution.instance_id, execution.finished)
-        for execution in fresh - held
-        if execution.finished is not None and execution.finished < latest
+        for execution in executions
+        if execution.finished is not None and execution.finished < latest and execution.key not in known
     }
-
-
-def _closed(failure: Failure, ended: dict[int, Failure]) -> Failure:
-    """Return an open failure with the end that its instance has by now: it is the same failure."""
-    end = ended.get(failure.instance_id)
-    if failure.finished is not None or end is None:
-        return failure
-    return replace(failure, finished=end.finished)

@@ -8,18 +8,23 @@ the interval is counted and the next begins at once.
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+from exporter.poller.account import INTERNAL
 from exporter.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from exporter.clock import Clock
     from exporter.poller.account import AccountPoller
     from exporter.telemetry import Telemetry
 
     Publish = Callable[[Snapshot], Awaitable[None]]
+
+_logger = logging.getLogger(__name__)
 
 
 class Poller:
@@ -94,7 +99,8 @@ class Poller:
     async def _poll(self, account: AccountPoller) -> float:
         """Poll one account; return how many seconds it took."""
         began = self._clock.monotonic()
-        await account.poll()
+        async with self._survived():
+            await account.poll()
         ended = self._clock.monotonic()
         name = account.account.name
         self._spent[name], self._ended[name] = ended - began, ended
@@ -115,10 +121,20 @@ class Poller:
         while True:
             await self._news.wait()
             self._news.clear()
-            await self._publish(self.snapshot())
+            async with self._survived():
+                await self._publish(self.snapshot())
 
     async def _remind(self) -> None:
         """Publish at each interval whatever happens: a poll that lasts shows what it has read so far."""
         while True:
             await self._clock.sleep(self._interval)
             self._news.set()
+
+    @asynccontextmanager
+    async def _survived(self) -> AsyncIterator[None]:
+        """Let a fault of ours cost one poll or one publication, not all that follow."""
+        try:
+            yield
+        except Exception as error:
+            self._telemetry.poll_failures.labels(INTERNAL).inc()
+            _logger.exception("A fault of the exporter itself", extra={"err": repr(error)})

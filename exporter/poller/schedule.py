@@ -29,7 +29,7 @@ class Cadence:
 
 
 def due(readings: Iterable[Reading], now: float, cadence: Cadence) -> list[Reading]:
-    """Return the readings to be renewed, those with the oldest data first."""
+    """Return the readings to be renewed, those tried longest ago first: theirs is the oldest data."""
     wanted = [reading for reading in readings if _is_due(reading, now, cadence)]
     return sorted(wanted, key=_age_key)
 
@@ -58,6 +58,6 @@ def _is_due(reading: Reading, now: float, cadence: Cadence) -> bool:
     return not 0 <= now - reading.tried < cadence.waiting - cadence.interval / 2
 
 
-def _age_key(reading: Reading) -> tuple[bool, float, str]:
-    never = reading.last_success is None
-    return not never, reading.last_success or reading.tried or 0.0, reading.watch.execute_uuid
+def _age_key(reading: Reading) -> tuple[float, str]:
+    # Not by the last success: tickets that can never be read would for ever go before all others.
+    return reading.tried if reading.tried is not None else float("-inf"), reading.watch.execute_uuid

@@ -1,29 +1,52 @@
 """
 Which batches can have changed since a ticket was last read, told from its statistics alone.
 
-Statistics cost one request for the whole ticket; a batch costs at least one. A batch is read again only when the
-statistics contradict what we hold of it, or leave room for a change that they do not show batch by batch.
+Statistics cost one request for the whole ticket; a batch costs at least one. First the batches are read again that the
+statistics speak of as changed; then, as long as pages and statistics differ by more than they did before, those that
+can account for it. What is missed in the end has cancelled out: it left no count of the ticket and no status of a
+batch other than it was.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from exporter.snapshot import FINAL_STATUSES
+from exporter.snapshot import ENDED_STATUSES, FINAL_STATUSES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from exporter.snapshot import Batch, Statistics, Ticket
 
 
 def changed_batches(held: Ticket, now: Statistics) -> frozenset[int]:
     """Return the indexes of the held ticket's batches that can differ from what we hold."""
-    moved = _moved_statuses(held.statistics, now)
-    if not moved and now.total == held.statistics.total:
+    before = held.statistics
+    if now.total != before.total:
+        return frozenset(batch.index for batch in held.batches)
+    moved = _moved_statuses(before, now)
+    if not moved:
         return frozenset()
     if any(row.count and not row.batches for row in now.rows):
-        return frozenset(batch.index for batch in held.batches if _live(batch))
+        return unsettled_batches(held)
+    spoken = _spoken(before, now)
     told = {batch.index: _told_statuses(batch.index, now) for batch in held.batches}
-    return frozenset(batch.index for batch in held.batches if _can_differ(batch, told[batch.index], moved))
+    return frozenset(batch.index for batch in held.batches if _can_differ(batch, told[batch.index], moved, spoken))
+
+
+def unexplained_batches(held: Ticket, fresh: Mapping[int, Batch], now: Statistics) -> frozenset[int]:
+    """Return the indexes of the batches not yet read again that can account for what the statistics tell since."""
+    unread = [batch for batch in held.batches if batch.index not in fresh]
+    gaps = Counter(_gaps(held.batches, held.statistics))
+    gaps.subtract(_gaps((*unread, *fresh.values()), now))
+    astray = {status for status in _spoken(held.statistics, now) if gaps[status]}
+    return frozenset(batch.index for batch in unread if _statuses(batch) & astray)
+
+
+def unsettled_batches(held: Ticket) -> frozenset[int]:
+    """Return the indexes of the batches with an instance that can still change."""
+    return frozenset(batch.index for batch in held.batches if _statuses(batch) - FINAL_STATUSES)
 
 
 def _moved_statuses(before: Statistics, now: Statistics) -> set[str]:
@@ -35,18 +58,30 @@ def _moved_statuses(before: Statistics, now: Statistics) -> set[str]:
     }
 
 
+def _spoken(before: Statistics, now: Statistics) -> set[str]:
+    """Return the statuses that have a row: the API's own example leaves the one of ROLLBACKED out."""
+    return {row.status for row in (*before.rows, *now.rows)}
+
+
 def _told_statuses(index: int, statistics: Statistics) -> set[str]:
     return {row.status for row in statistics.rows if row.count and index in row.batches}
 
 
-def _can_differ(batch: Batch, told: set[str], moved: set[str]) -> bool:
-    held = {instance.status for instance in batch.instances}
-    # The API's example leaves the row of ROLLBACKED out: what is held final and told of nowhere has not moved.
-    if held - told - FINAL_STATUSES or told - held:
+def _statuses(batch: Batch) -> set[str]:
+    return {instance.status for instance in batch.instances}
+
+
+def _can_differ(batch: Batch, told: set[str], moved: set[str], spoken: set[str]) -> bool:
+    held = _statuses(batch)
+    if told - held or (held - told) & spoken:
         return True
-    # Of several statuses in one batch, a count can pass from one to another while both remain.
-    return len(held) > 1 and _live(batch) and bool(held & moved)
+    # Of several statuses in one batch, a count can pass from one to another while both remain. Where every run has
+    # ended, none becomes FINISHED but by way of another count.
+    restless = held if held - ENDED_STATUSES else held - {"FINISHED"}
+    return len(held) > 1 and bool(restless & moved)
 
 
-def _live(batch: Batch) -> bool:
-    return any(instance.status not in FINAL_STATUSES for instance in batch.instances)
+def _gaps(batches: Iterable[Batch], statistics: Statistics) -> dict[str, int]:
+    counts = Counter(instance.status for batch in batches for instance in batch.instances)
+    counts.subtract(statistics.counts())
+    return dict(counts)

@@ -7,13 +7,17 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exporter.poller.ledger import carried
-from exporter.poller.thrift import changed_batches
+from exporter.poller.thrift import changed_batches, unexplained_batches, unsettled_batches
+from exporter.snapshot import FINAL_STATUSES, TICKET_STATUSES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from exporter.api import Api
     from exporter.snapshot import Batch, Statistics, Ticket, Watch
+
+_QUIET = frozenset(TICKET_STATUSES) - {"PROCESSING"}
+"""The statuses that a ticket in which nothing runs can keep for long."""
 
 
 async def visit(api: Api, watch: Watch, held: Ticket | None, *, full: bool) -> Ticket:
@@ -25,12 +29,13 @@ async def visit(api: Api, watch: Watch, held: Ticket | None, *, full: bool) -> T
     # Before the pages: what changes in between is then seen as a change by the next visit.
     statistics = await api.statistics(watch.execute_uuid)
     if held is None or full or _batches_unknown(held, statistics):
-        return carried(held, await _read_all(api, watch, statistics))
-    stale = changed_batches(held, statistics)
-    facts = await api.ticket(watch.execute_uuid) if _facts_can_differ(held, statistics) else held
-    fresh = await _read_batches(api, watch.execute_uuid, stale)
-    kept = [fresh.get(batch.index, batch) for batch in held.batches]
-    return carried(held, replace(facts, statistics=statistics, batches=tuple(kept)))
+        ticket = await _read_all(api, watch, statistics)
+    else:
+        ticket = await _read_changes(api, watch, held, statistics)
+    if ticket.settled and ticket.disagreement:
+        # There is no next visit: what changed in between would look like a contradiction for ever.
+        ticket = replace(ticket, statistics=await api.statistics(watch.execute_uuid))
+    return carried(held, ticket)
 
 
 async def _read_all(api: Api, watch: Watch, statistics: Statistics) -> Ticket:
@@ -38,7 +43,22 @@ async def _read_all(api: Api, watch: Watch, statistics: Statistics) -> Ticket:
     indexes = await api.batches(watch.execute_uuid)
     wanted = [index for index in indexes if not watch.batches or index in watch.batches]
     fresh = await _read_batches(api, watch.execute_uuid, wanted)
-    return replace(facts, statistics=statistics, batches=tuple(fresh[index] for index in wanted))
+    batches = tuple(fresh[index] for index in wanted)
+    return replace(facts, statistics=statistics, batches=batches, partial=len(wanted) < len(indexes))
+
+
+async def _read_changes(api: Api, watch: Watch, held: Ticket, statistics: Statistics) -> Ticket:
+    facts, stale = held, changed_batches(held, statistics)
+    if _facts_can_differ(held, statistics):
+        facts = await api.ticket(watch.execute_uuid)
+        if facts.status in FINAL_STATUSES:
+            # Read after the end, for it is the last time.
+            stale |= unsettled_batches(held)
+    fresh = await _read_batches(api, watch.execute_uuid, stale)
+    while not held.partial and (more := unexplained_batches(held, fresh, statistics)):
+        fresh |= await _read_batches(api, watch.execute_uuid, more)
+    batches = tuple(fresh.get(batch.index, batch) for batch in held.batches)
+    return replace(facts, statistics=statistics, batches=batches, partial=held.partial)
 
 
 async def _read_batches(api: Api, execute_uuid: str, indexes: Iterable[int]) -> dict[int, Batch]:
@@ -60,5 +80,5 @@ def _batches_unknown(held: Ticket, statistics: Statistics) -> bool:
 
 def _facts_can_differ(held: Ticket, statistics: Statistics) -> bool:
     """Tell whether the ticket's own status can have changed; with nothing running it can without a trace."""
-    idle = held.status == "PROCESSING" and not statistics.counts().get("PROCESSING")
+    idle = held.status not in _QUIET and not statistics.counts().get("PROCESSING")
     return idle or statistics != held.statistics

@@ -60,14 +60,19 @@ def _open(address: str) -> socket.socket:
             return socket.create_server(("", port), family=socket.AF_INET6, backlog=_BACKLOG, dualstack_ipv6=True)
         return socket.create_server(("", port), backlog=_BACKLOG)
     except OSError as error:
-        raise UsageError(f"cannot listen on {address}: {error.strerror}") from error
+        # create_server's own text tells the address once more; getaddrinfo's errors have numbers of their own.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
+        raise UsageError(f"cannot listen on {address}: {reason}") from error
 
 
 def _handed_over(environ: Mapping[str, str]) -> Iterator[socket.socket]:
     """Yield the sockets of systemd's protocol, when they are meant for this process."""
     if environ.get("LISTEN_PID") != str(os.getpid()):
         return
-    count = int(environ.get("LISTEN_FDS", "0"))
-    for descriptor in range(_FIRST_HANDED_OVER, _FIRST_HANDED_OVER + count):
-        os.set_inheritable(descriptor, False)
-        yield socket.socket(fileno=descriptor)
+    count = environ.get("LISTEN_FDS", "0")
+    try:
+        for descriptor in range(_FIRST_HANDED_OVER, _FIRST_HANDED_OVER + int(count)):
+            os.set_inheritable(descriptor, False)
+            yield socket.socket(fileno=descriptor)
+    except (ValueError, OSError) as error:
+        raise UsageError(f"LISTEN_FDS={count} does not name sockets that were handed over") from error

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from exporter.server.site import Site
 
 _PATH = re.compile(r"/[A-Za-z0-9._~/-]*")
-_OURS = ("/-/", "/config", "/api/", "/tickets")
+_OURS = ("/-/", "/config", "/api/", "/tickets", "/static/")
 
 
 def prefix_of(route_prefix: str | None, external_url: str) -> str:
@@ -32,7 +32,7 @@ def telemetry_path(site: Site) -> str:
     if not _PATH.fullmatch(path) or "//" in path:
         raise UsageError(f"--web.telemetry-path={path} must begin with '/' and hold nothing but a plain path")
     if path.startswith(_OURS):
-        raise UsageError(f"--web.telemetry-path={path} is taken: /config, /-/, /api/ and /tickets have their own use")
+        raise UsageError(f"--web.telemetry-path={path} is taken: /config, /-/, /api/, /tickets and /static/ have their own use")
     return path
 
 

@@ -40,6 +40,8 @@ CIPHERS = {
 ALWAYS_ON_CIPHERS = frozenset({"TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"})
 """TLS 1.3 has no choice of suites in Go's format either; naming them is allowed and changes nothing."""
 
+_CHAIN_FAULTS = {"KEY_VALUES_MISMATCH": "the key does not belong to the certificate"}
+
 
 class TlsFault(ValueError):
     """A TLS setting that cannot be served, as a sentence."""
@@ -139,8 +141,7 @@ def _load_chain(made: ssl.SSLContext, cert: bytes, key: bytes) -> None:
         try:
             made.load_cert_chain(cert_file, key_file, password=_no_password)
         except ssl.SSLError as error:
-            reason = error.reason or "not PEM"
-            raise TlsFault(f"the certificate and its key cannot be used together: {reason}") from None
+            raise TlsFault(_CHAIN_FAULTS.get(error.reason, "certificate or key is no PEM that OpenSSL reads")) from None
 
 
 def _no_password() -> bytes:

@@ -6,6 +6,7 @@ Scalars are read as exporter-toolkit's parser reads them: a user called ``no`` o
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _NULL = "tag:yaml.org,2002:null"
 _TRUE = ("true", "yes", "on", "y")
+_INTEGER = re.compile(r"-?\d{1,9}", re.ASCII)
 _FALSE = ("false", "no", "off", "n")
 
 
@@ -120,7 +122,7 @@ def boolean(node: yaml.Node) -> bool:
 
 def integer(node: yaml.Node) -> int:
     """Return a value as a whole number."""
-    try:
-        return int(text(node))
-    except ValueError:
-        raise ValueError("this must be a whole number") from None
+    digits = text(node)
+    if not _INTEGER.fullmatch(digits):
+        raise ValueError("this must be a whole number")
+    return int(digits)

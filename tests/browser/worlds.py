@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from random import Random
+from typing import TYPE_CHECKING, Any
 
 from exporter.pages import Desk
 from exporter.snapshot import (
@@ -20,6 +22,9 @@ from exporter.snapshot import (
     Ticket,
     Watch,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOW = 1_767_323_700.0
 INTERVAL = 30.0
@@ -135,7 +140,7 @@ def uuid(number: int) -> str:
     return f"SCT20260102110405{number:09x}"
 
 
-def reading(number: int, known: Ticket | None, *, account: str = "prod", name: str = "", **more: object) -> Reading:
+def reading(number: int, known: Ticket | None, *, account: str = "prod", name: str = "", **more: Any) -> Reading:
     """Return a ticket as the poller holds it; read just now unless said otherwise."""
     watch = Watch(account, uuid(number), name, {"team": "web"} if number == 1 else {})
     held = Reading(watch, known, last_success=NOW - 12, tried=NOW - 12)
@@ -166,7 +171,9 @@ def quiet() -> Snapshot:
 def busy() -> Snapshot:
     """An ordinary bad night: failures, work under way, one ticket and one account that cannot be read."""
     gone = Fault("timeout", "No answer from https://coc.example.com within 10 s, three times.", NOW - 190)
-    locked = Fault("paused", "The access key is locked after repeated failures; the next attempt is at 03:19.", NOW - 90)
+    locked = Fault(
+        "paused", "The access key is locked after repeated failures; the next attempt is at 03:19.", NOW - 90
+    )
     readings = (
         reading(1, ticket(1, "ABNORMAL", failed=4), name="nightly-openssl"),
         reading(2, ticket(2, "PROCESSING", failed=2, batches=6), name="rotate-logs"),
@@ -195,6 +202,7 @@ def failing() -> Snapshot:
     return Snapshot((account(fault=fault),), readings, NOW - 12)
 
 
+@cache
 def thousands(count: int = 2000) -> Snapshot:
     """Many tickets."""
     statuses = ("FINISHED", "PROCESSING", "FINISHED", "ABNORMAL")
@@ -205,9 +213,16 @@ def thousands(count: int = 2000) -> Snapshot:
     return Snapshot((account(),), readings, NOW - 12)
 
 
+@cache
 def foreign() -> Snapshot:
     """Names from right to left, in Chinese, very long, and hostile."""
-    names = ("تحديث-الخوادم (3)", "夜间补丁-数据库集群", "<script>alert('name')</script>", "x" * 300, "a\u202egnp.exe\nb")
+    names = (
+        "تحديث-الخوادم (3)",
+        "夜间补丁-数据库集群",
+        "<script>alert('name')</script>",
+        "x" * 300,
+        "a\u202egnp.exe\nb",
+    )
     hosts = ("خادم-قاعدة-البيانات", "数据库-北京-01", "<img src=x onerror=alert(1)>", "h" * 300, "db\x1b[31m-\udc801")
     made = (_foreign(n, name, server) for n, (name, server) in enumerate(zip(names, hosts, strict=True), start=1))
     return Snapshot((account("产品/٣"),), tuple(made), NOW - 12)
@@ -229,7 +244,7 @@ def _foreign(number: int, name: str, server: str) -> Reading:
     return reading(number, known, account="产品/٣", name=name)
 
 
-WORLDS = {
+WORLDS: dict[str, Callable[[], Snapshot]] = {
     "starting": starting,
     "empty": empty,
     "quiet": quiet,

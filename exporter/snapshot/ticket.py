@@ -1,0 +1,219 @@
+"""A ticket as its API tells it: batches, instances, counts, and what was counted of them once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+STATUSES = ("READY", "PROCESSING", "ABNORMAL", "CANCELED", "FINISHED", "ROLLBACKED")
+"""The statuses an instance can have, as the API documents them."""
+
+TICKET_STATUSES = (*STATUSES, "PAUSED")
+
+FINAL_STATUSES = frozenset({"CANCELED", "FINISHED", "ROLLBACKED"})
+"""What neither an instance nor a ticket leaves again; ABNORMAL is not among them, it can be continued."""
+
+ENDED_STATUSES = FINAL_STATUSES | {"ABNORMAL"}
+"""The statuses of an instance whose run is over, for now at least."""
+
+OTHER_REASON = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """The cloud server an instance ran on; only ``resource_id`` is dependable."""
+
+    resource_id: str = ""
+    host_name: str = ""
+    fixed_ip: str = ""
+    region_id: str = ""
+    zone_id: str = ""
+    application: str = ""
+    group: str = ""
+
+    @property
+    def label(self) -> str:
+        """Return what a person calls this host."""
+        return self.host_name or self.fixed_ip or self.resource_id
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One host's run of the script; ``reason`` and ``log_tail`` are filled while it is ABNORMAL."""
+
+    id: int
+    status: str
+    created: float | None = None
+    finished: float | None = None
+    duration: float | None = None
+    host: Host = Host()
+    reason: str = ""
+    log_tail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What is counted once for an instance; ``finished`` tells it from the instance's next."""
+
+    instance_id: int
+    finished: float | None
+
+    @property
+    def key(self) -> tuple[int, float | None]:
+        """What tells this fact from every other of its kind."""
+        return self.instance_id, self.finished
+
+
+@dataclass(frozen=True, slots=True)
+class Failure(Fact):
+    """One instance's turning ABNORMAL."""
+
+    batch: int
+    reason: str
+    host_name: str = ""
+    duration: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Execution(Fact):
+    """One run that ended after ``seconds``."""
+
+    status: str
+    seconds: float
+    host_name: str = ""
+
+
+Told = TypeVar("Told", bound=Fact)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """A batch read whole; ``stated`` is the API's ``total_instances``."""
+
+    index: int
+    stated: int
+    instances: tuple[Instance, ...] = ()
+
+    def failures(self) -> Iterator[Failure]:
+        """Yield the failure of each instance that is ABNORMAL."""
+        for instance in self.instances:
+            if instance.status == "ABNORMAL":
+                reason = instance.reason or OTHER_REASON
+                host = instance.host.label
+                yield Failure(instance.id, instance.finished, self.index, reason, host, instance.duration)
+
+    def executions(self) -> Iterator[Execution]:
+        """Yield the run of each instance that ended after a known time."""
+        for instance in self.instances:
+            if instance.duration is not None and instance.status in ENDED_STATUSES:
+                host = instance.host.label
+                yield Execution(instance.id, instance.finished, instance.status, instance.duration, host)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusCount:
+    """One row of the ticket's statistics."""
+
+    status: str
+    count: int
+    batches: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """The API's own counts over the whole ticket."""
+
+    total: int
+    rows: tuple[StatusCount, ...]
+
+    def counts(self) -> dict[str, int]:
+        """Return the instances of each status that the API lists."""
+        counts: Counter[str] = Counter()
+        for row in self.rows:
+            counts[row.status] += row.count
+        return dict(counts)
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """
+    A ticket read whole.
+
+    ``past_failures`` and ``past_executions`` are those once counted which the present pages no longer tell in the
+    same words (a failed instance that was retried, say): counters are pages plus past, so they never fall. ``late``
+    are the executions, by instance and end, that were learnt of after a later one. ``partial`` is a ticket of which
+    only some batches are watched.
+    """
+
+    execute_uuid: str
+    status: str
+    created: float | None = None
+    finished: float | None = None
+    creator: str = ""
+    script_name: str = ""
+    timeout: float | None = None
+    success_rate: float | None = None
+    current_batch: int | None = None
+    statistics: Statistics = Statistics(0, ())
+    batches: tuple[Batch, ...] = ()
+    past_failures: tuple[Failure, ...] = ()
+    past_executions: tuple[Execution, ...] = ()
+    late: frozenset[tuple[int, float]] = frozenset()
+    partial: bool = False
+
+    def instances(self) -> Iterator[tuple[Batch, Instance]]:
+        """Yield each instance with its batch, in the API's order."""
+        for batch in self.batches:
+            for instance in batch.instances:
+                yield batch, instance
+
+    def failures(self) -> Iterator[Failure]:
+        """Yield each failure ever counted, each once."""
+        return iter(self._failures)
+
+    def executions(self) -> Iterator[Execution]:
+        """Yield each run that ended after a known time, each once."""
+        return iter(self._executions)
+
+    @cached_property
+    def _failures(self) -> tuple[Failure, ...]:
+        told = chain.from_iterable(batch.failures() for batch in self.batches)
+        return _once(self.past_failures, told)
+
+    @cached_property
+    def _executions(self) -> tuple[Execution, ...]:
+        told = chain.from_iterable(batch.executions() for batch in self.batches)
+        return _once(self.past_executions, told)
+
+    @cached_property
+    def counts(self) -> Mapping[str, int]:
+        """The instances of each status, as the pages tell."""
+        return Counter(instance.status for _, instance in self.instances())
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing about this ticket can change any more."""
+        return self.status in FINAL_STATUSES and not self.counts.get("PROCESSING")
+
+    @property
+    def disagreement(self) -> int:
+        """The instances by which the API's statistics and its pages differ; 0 where too few batches are known."""
+        if self.partial:
+            return 0
+        stated = self.statistics.counts()
+        gaps = [self.counts.get(status, 0) - stated.get(status, 0) for status in {*self.counts, *stated}]
+        return max(sum(gap for gap in gaps if gap > 0), -sum(gap for gap in gaps if gap < 0))
+
+
+def _once(past: tuple[Told, ...], told: Iterable[Told]) -> tuple[Told, ...]:
+    """Return each fact once; what was told first stands."""
+    known: dict[tuple[int, float | None], Told] = {}
+    for fact in chain(past, told):
+        known.setdefault(fact.key, fact)
+    return tuple(known.values())
