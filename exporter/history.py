@@ -20,7 +20,6 @@ def ticket_at(ticket: Ticket, moment: float) -> Ticket:
     """Return the ticket as it was at ``moment``, in Unix seconds."""
     batches = tuple(_batch_at(batch, ticket, moment) for batch in ticket.batches)
     over = ticket.finished is not None and moment >= ticket.finished
-    started = [batch.index for batch in batches if any(each.status != "READY" for each in batch.instances)]
     past = Ticket(
         execute_uuid=ticket.execute_uuid,
         status=ticket.status if over else "PROCESSING",
@@ -30,7 +29,6 @@ def ticket_at(ticket: Ticket, moment: float) -> Ticket:
         script_name=ticket.script_name,
         timeout=ticket.timeout,
         success_rate=ticket.success_rate,
-        current_batch=max(started, default=1 if batches else None),
         batches=batches,
     )
     # The pages are all there is, so nothing disagrees with them.

@@ -71,7 +71,7 @@ class Telemetry:
         self._drift_paths: set[str] = set()
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(name, text, labels, registry=self.registry)
+        return Gauge(name, text, labels, unit=_unit(name), registry=self.registry)
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, labels, registry=self.registry)
@@ -101,6 +101,10 @@ class Telemetry:
             "How long the last rendering of the exposition took.",
             "format",
             "encoding",
+        )
+        self.render_failures = self._counter(
+            "coc_exporter_render_failures_total",
+            "Tickets left out of an exposition because of a fault in the exporter.",
         )
         self.log_messages = self._counter(
             "coc_exporter_log_messages_total", "Log lines of level warning and error.", "level"
@@ -150,6 +154,7 @@ class Telemetry:
             "coc_exporter_api_request_duration_seconds",
             "How long the API took from the request to the last byte.",
             ("account", "operation"),
+            unit="seconds",
             buckets=_LATENCY_BUCKETS,
             registry=self.registry,
         )
@@ -171,6 +176,7 @@ class Telemetry:
             "coc_exporter_api_queue_wait_seconds",
             "How long a request waited for our own limits.",
             ("account",),
+            unit="seconds",
             buckets=_LATENCY_BUCKETS,
             registry=self.registry,
         )
@@ -214,6 +220,10 @@ class Telemetry:
             self.api_paused_until,
         ):
             family.remove_by_labels({"account": account})
+
+
+def _unit(name: str) -> str:
+    return next((unit for unit in ("seconds", "bytes") if name.endswith(f"_{unit}")), "")
 
 
 def _show(gauge: Gauge, account: str, value: float | None) -> None:

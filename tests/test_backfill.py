@@ -32,7 +32,12 @@ accounts:
     tickets: [{{execute_uuid: SCT-past}}]
 poll: {{interval: 30s, requests_per_second: 200}}
 """
-LEFT_OUT = {"coc_ticket_up", "coc_ticket_last_success_timestamp_seconds", "coc_ticket_count_disagreement"}
+LEFT_OUT = {
+    "coc_ticket_up",
+    "coc_ticket_last_success_timestamp_seconds",
+    "coc_ticket_count_disagreement",
+    "coc_ticket_current_batch",
+}
 # prometheus_client's parser takes a histogram with several timestamps for a broken one.
 SAMPLE = re.compile(r"^(\w+)\{(.*)\} (\S+) (\S+)$", re.MULTILINE)
 LABEL = re.compile(r'(\w+)="([^"]*)"')

@@ -80,13 +80,13 @@ def test_no_limit_when_it_is_0() -> None:
 def test_100_scrapers_with_slow_readers_among_them() -> None:
     """Thirty never read on; the other seventy get their body whole."""
     body = b"coc_line 1\n" * 100_000
-    with running(site(board=FakeBoard({Format.TEXT: body * 20}), max_requests=0)) as server:
+    with running(site(board=FakeBoard({Format.TEXT: body * 8}), max_requests=0)) as server:
         slow = [server.connect(SMALL_WINDOW) for _ in range(30)]
         for connection in slow:
             slow_reader(connection)
         with ThreadPoolExecutor(10) as pool:
             lengths = list(pool.map(lambda _: len(server.tell(LAST_GET).partition(b"\r\n\r\n")[2]), range(70)))
-        assert lengths == [len(body) * 20] * 70
+        assert lengths == [len(body) * 8] * 70
         for connection in slow:
             connection.close()
 

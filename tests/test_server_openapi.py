@@ -80,7 +80,7 @@ def test_the_server_keeps_to_its_document(tmp_path: Path, guarded: bool) -> None
 
 def _held_to_it(operation: Any, auth: tuple[str, str] | None) -> None:
     @given(operation.as_strategy())
-    @settings(max_examples=10, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=6, deadline=None, database=None, suppress_health_check=list(HealthCheck))
     def call(case: Any) -> None:
         case.call_and_validate(auth=auth, checks=CHECKS)
 

@@ -127,6 +127,15 @@ def test_yaml_that_means_harm(content: str) -> None:
         parse(content, "web.yml", Path())
 
 
+def test_the_documented_example_is_good(pki: Path) -> None:
+    page = (Path(__file__).parent.parent / "docs" / "web.md").read_text()
+    example = page.partition("```yaml\n")[2].partition("```")[0]
+    config = parse(example, "web.yml", pki)
+    assert config.tls is not None
+    assert config.users
+    assert config.rate == Rate(0.01, 100)
+
+
 # Basic auth
 
 
@@ -216,6 +225,29 @@ def test_a_hash_is_computed_once_and_one_at_a_time(tmp_path: Path, monkeypatch: 
 def request(password: str) -> bytes:
     header = basic("mallory", password)["Authorization"]
     return f"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nAuthorization: {header}\r\n\r\n".encode()
+
+
+def test_what_bcrypt_refuses_is_wrong() -> None:
+    assert not basic_auth._matches(b"x" * 100, HASH.encode())
+    assert not basic_auth._matches(PASSWORD.encode(), b"no hash")
+
+
+async def _at_once(number: int) -> list[bool]:
+    passwords = Passwords()
+    header = basic("alice", PASSWORD)["Authorization"].encode()
+    return await asyncio.gather(*(passwords.accept({b"alice": HASH.encode()}, header) for _ in range(number)))
+
+
+def test_scrapers_that_come_at_once_share_one_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def matches(_password: bytes, hashed: bytes) -> bool:
+        calls.append(hashed)
+        return True
+
+    monkeypatch.setattr(basic_auth, "_matches", matches)
+    assert asyncio.run(_at_once(20)) == [True] * 20
+    assert calls == [HASH.encode()]
 
 
 def test_an_unknown_name_costs_as_much_as_the_dearest() -> None:

@@ -14,7 +14,7 @@ from cryptography import x509
 from test_server_kit import Authority, FakeBoard, Served, running, site
 
 from exporter.exposition import Format
-from exporter.server import Limits, WebConfigFile
+from exporter.server import Limits, WebConfigError, WebConfigFile, tls
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -131,6 +131,24 @@ def test_the_curve_counts(pki: Path) -> None:
     with running(web_config=web_file(pki, TLS + "  curve_preferences: [CurveP384]\n")) as server:
         assert status(server, same) == 200
         assert refused(server, other)
+
+
+def test_what_openssl_lacks_is_refused(pki: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+    for known in ("NO-SUCH-CIPHER", "NO-SUCH-CIPHER:ECDHE-RSA-AES256-SHA"):
+        monkeypatch.setitem(tls.CIPHERS, name, known)
+        with pytest.raises(WebConfigError, match="OpenSSL on this machine has no NO-SUCH-CIPHER"):
+            web_file(pki, TLS + f"  cipher_suites: [{name}]\n")
+    monkeypatch.setitem(tls.CURVES, "X25519", "no-such-curve")
+    with pytest.raises(WebConfigError, match="OpenSSL on this machine has no X25519"):
+        web_file(pki, TLS + "  curve_preferences: [X25519]\n")
+
+
+def test_without_a_client_authority_the_systems_own_count(pki: Path) -> None:
+    """As in Go: required and verified, by whom the machine trusts; ours is not among them."""
+    content = TLS + "  client_auth_type: RequireAndVerifyClientCert\n"
+    with running(web_config=web_file(pki, content)) as server:
+        assert refused(server, trusting(pki, certificate="client"))
 
 
 def test_a_client_certificate_is_required(pki: Path) -> None:

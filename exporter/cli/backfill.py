@@ -42,8 +42,15 @@ BLOCK = 2 * 3600.0
 _SHOWN_AFTER = 300.0
 _EOF = b"# EOF\n"
 
-# What was known at the time, and not what the exporter thinks of it now.
-_LEFT_OUT = frozenset({"coc_ticket_up", "coc_ticket_last_success_timestamp_seconds", "coc_ticket_count_disagreement"})
+# What speaks of our polls, and what no time of the API tells.
+_LEFT_OUT = frozenset(
+    {
+        "coc_ticket_up",
+        "coc_ticket_last_success_timestamp_seconds",
+        "coc_ticket_count_disagreement",
+        "coc_ticket_current_batch",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

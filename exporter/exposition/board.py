@@ -49,7 +49,8 @@ class Board:
         """Render the variants in demand, then replace what is handed out."""
         edition = _Edition(snapshot, options)
         self._forget_unwanted()
-        for variant in self._asked:
+        # A copy: somebody may ask for another variant meanwhile.
+        for variant in tuple(self._asked):
             await self._body(edition, variant)
         self._edition = edition
 
@@ -60,9 +61,11 @@ class Board:
 
     async def _body(self, edition: _Edition, variant: Variant) -> bytes:
         task = edition.bodies.get(variant)
-        if task is None or (task.done() and task.exception() is not None):
+        if task is None or _failed(task):
             work = asyncio.to_thread(self._renderer.body, edition.snapshot, edition.options, variant)
             task = edition.bodies[variant] = asyncio.ensure_future(work)
+            # Looked at here, so that a failure is not complained of when nobody waits any more.
+            task.add_done_callback(_failed)
         # A scraper that hangs up must not take the body from those who wait beside it.
         return await asyncio.shield(task)
 
@@ -72,3 +75,7 @@ class Board:
         wanted = {variant.format for variant in self._asked}
         for kind in set(Format) - wanted:
             self._renderer.forget(kind)
+
+
+def _failed(task: asyncio.Task[bytes]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)

@@ -8,6 +8,7 @@ the whole snapshot at once. Nothing here knows a family's name.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import zlib
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from exporter.telemetry import Telemetry
 
     Family = Callable[[Snapshot, Options], Metric]
+
+_logger = logging.getLogger(__name__)
 
 _EOF = b"# EOF\n"
 _GZIP_LEVEL = 6
@@ -107,9 +110,8 @@ class Renderer:
         return body
 
     def forget(self, kind: Format) -> None:
-        """Drop what was remembered for a format that nobody asks for."""
-        with self._lock:
-            self._said[kind].clear()
+        """Drop what was remembered for a format that nobody asks for; waits for no rendering that is under way."""
+        self._said[kind] = {}
 
     def _parts(self, snapshot: Snapshot, options: Options, kind: Format) -> Iterator[bytes]:
         said = self._renewed(snapshot, options, kind)
@@ -130,10 +132,20 @@ class Renderer:
             key = (reading.watch.account, reading.watch.execute_uuid)
             said = before.get(key)
             if said is None or said.reading is not reading or said.options is not options:
-                said = _Said(reading, options, self._lines(reading, options, kind))
+                said = _Said(reading, options, self._lines_or_none(reading, options, kind))
             after[key] = said
         self._said[kind] = after
         return list(after.values())
+
+    def _lines_or_none(self, reading: Reading, options: Options, kind: Format) -> tuple[bytes, ...]:
+        """Return the lines of a reading; none of them when they cannot be written, so that all others still are."""
+        try:
+            return self._lines(reading, options, kind)
+        except Exception as error:
+            self._telemetry.render_failures.inc()
+            ticket = {"account": reading.watch.account, "ticket": reading.watch.execute_uuid}
+            _logger.exception("A ticket cannot be written and is left out", extra={**ticket, "err": repr(error)})
+            return (b"",) * len(self._of_tickets)
 
     def _lines(self, reading: Reading, options: Options, kind: Format) -> tuple[bytes, ...]:
         alone = Snapshot(readings=(reading,))

@@ -12,7 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.utils import floatToGoString
 
 from exporter.families.exemplars import of_executions, of_failures
-from exporter.families.shape import IDENTITY, batch_labels, batch_values, gauge_of_tickets, shown
+from exporter.families.shape import IDENTITY, batch_labels, batch_values, gauge_of_tickets, places, shown
 from exporter.snapshot import OTHER_REASON, STATUSES
 
 if TYPE_CHECKING:
@@ -41,10 +41,10 @@ def instances(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
     )
     for labels, ticket in shown(snapshot):
         counts: Counter[tuple[str, ...]] = Counter()
+        # Zeros too: a series that vanishes cannot be alerted on.
+        counts.update({(*where, status): 0 for where in places(ticket, options) for status in STATUSES})
         for batch in ticket.batches:
             where = batch_values(batch.index, options)
-            # Zeros too: a series that vanishes cannot be alerted on.
-            counts.update(dict.fromkeys(((*where, status) for status in STATUSES), 0))
             counts.update((*where, instance.status) for instance in batch.instances)
         for rest, count in counts.items():
             family.add_metric([*labels, *rest], count)
@@ -63,7 +63,7 @@ def batch_instances(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
         labels=batch_labels(options),
     )
     for labels, ticket in shown(snapshot):
-        totals: Counter[tuple[str, ...]] = Counter()
+        totals = Counter(dict.fromkeys(places(ticket, options), 0))
         for batch in ticket.batches:
             totals[batch_values(batch.index, options)] += batch.stated
         for rest, total in totals.items():
@@ -84,8 +84,8 @@ def instance_failures(snapshot: Snapshot, options: Options) -> CounterMetricFami
     )
     for labels, ticket in shown(snapshot):
         failures: defaultdict[tuple[str, ...], list[Failure]] = defaultdict(list)
-        for batch in ticket.batches:
-            failures[*batch_values(batch.index, options), OTHER_REASON] = []
+        for where in places(ticket, options):
+            failures[*where, OTHER_REASON] = []
         for failure in ticket.failures():
             failures[*batch_values(failure.batch, options), failure.reason].append(failure)
         for rest, told in failures.items():
@@ -103,6 +103,7 @@ def instance_execution_duration(snapshot: Snapshot, options: Options) -> Histogr
         "coc_instance_execution_duration_seconds",
         "execute_costs of instances that ended, by the status they ended in; each execution counts once.",
         labels=[*IDENTITY, "status"],
+        unit="seconds",
     )
     for labels, ticket in shown(snapshot):
         ended: defaultdict[str, list[Execution]] = defaultdict(list, {status: [] for status in _ALWAYS})
@@ -127,11 +128,15 @@ def abnormal_instance_info(snapshot: Snapshot, options: Options) -> GaugeMetricF
         labels=[*batch_labels(options), "instance_id", *HOST_LABELS, "reason"],
     )
     for labels, ticket in shown(snapshot):
-        for batch, instance in _abnormal(ticket)[: options.abnormal_instances]:
-            where = (*batch_values(batch.index, options), str(instance.id))
-            host = (getattr(instance.host, name) for name in HOST_LABELS)
-            family.add_metric([*labels, *where, *host, instance.reason or OTHER_REASON], 1)
+        told = (_abnormal_labels(*pair, options) for pair in _abnormal(ticket)[: options.abnormal_instances])
+        for rest in dict.fromkeys(told):
+            family.add_metric([*labels, *rest], 1)
     return family
+
+
+def _abnormal_labels(batch: Batch, instance: Instance, options: Options) -> tuple[str, ...]:
+    host = (getattr(instance.host, name) for name in HOST_LABELS)
+    return (*batch_values(batch.index, options), str(instance.id), *host, instance.reason or OTHER_REASON)
 
 
 def abnormal_instances_omitted(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
@@ -167,4 +172,4 @@ def _abnormal(ticket: Ticket) -> list[tuple[Batch, Instance]]:
     if not ticket.counts.get("ABNORMAL"):
         return []
     found = (pair for pair in ticket.instances() if pair[1].status == "ABNORMAL")
-    return sorted(found, key=lambda pair: pair[1].id)
+    return sorted(found, key=lambda pair: (pair[1].id, pair[0].index))

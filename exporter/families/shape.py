@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 IDENTITY = ["account", "execute_uuid"]
 
+_UNITS = ("seconds", "bytes", "ratio")
+
 
 def identity(reading: Reading) -> list[str]:
     """Return the label values every ticket's sample begins with."""
@@ -25,6 +27,15 @@ def shown(snapshot: Snapshot) -> Iterator[tuple[list[str], Ticket]]:
     for reading in snapshot.readings:
         if reading.shown is not None:
             yield identity(reading), reading.shown
+
+
+def places(ticket: Ticket, options: Options) -> list[tuple[str, ...]]:
+    """Return the label values of each place that is told apart: each batch, or the ticket as a whole."""
+    return list(dict.fromkeys(batch_values(batch.index, options) for batch in ticket.batches)) or _nowhere(options)
+
+
+def _nowhere(options: Options) -> list[tuple[str, ...]]:
+    return [] if options.per_batch else [()]
 
 
 def batch_labels(options: Options) -> list[str]:
@@ -41,9 +52,14 @@ def gauge_of_tickets(
     name: str, documentation: str, snapshot: Snapshot, value: Callable[[Ticket], float | None]
 ) -> GaugeMetricFamily:
     """Return a gauge with one sample for each ticket whose value is known."""
-    family = GaugeMetricFamily(name, documentation, labels=IDENTITY)
+    family = GaugeMetricFamily(name, documentation, labels=IDENTITY, unit=unit_of(name))
     for labels, ticket in shown(snapshot):
         number = value(ticket)
         if number is not None:
             family.add_metric(labels, number)
     return family
+
+
+def unit_of(name: str) -> str:
+    """Return the unit that a family's name ends in, empty for a plain number."""
+    return next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")

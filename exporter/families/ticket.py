@@ -137,7 +137,7 @@ def oldest_processing(snapshot: Snapshot, _options: Options) -> GaugeMetricFamil
 
 def count_disagreement(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     """
-    Tell by how many instances the API's statistics and its pages differ.
+    Tell by how many instances the API's statistics and its pages differ; absent where only some batches are watched.
 
         coc_ticket_count_disagreement{account="prod",execute_uuid="SCT1"} 0.0
     """
@@ -145,7 +145,7 @@ def count_disagreement(snapshot: Snapshot, _options: Options) -> GaugeMetricFami
         "coc_ticket_count_disagreement",
         "Instances by which the API's statistics and its pages differ; the pages are believed.",
         snapshot,
-        lambda ticket: ticket.disagreement,
+        lambda ticket: None if ticket.partial else ticket.disagreement,
     )
 
 
@@ -172,6 +172,7 @@ def last_success(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
         "coc_ticket_last_success_timestamp_seconds",
         "When the ticket was last read whole, in Unix seconds; one that ended is not read again.",
         labels=IDENTITY,
+        unit="seconds",
     )
     for reading in snapshot.readings:
         if reading.last_success is not None:

@@ -81,5 +81,5 @@ def stand_in(users: Mapping[bytes, bytes]) -> bytes:
 def _matches(password: bytes, hashed: bytes) -> bool:
     try:
         return bcrypt.checkpw(password, hashed)
-    except ValueError:  # a password that bcrypt itself refuses, with a zero byte for one
+    except ValueError:  # bcrypt itself refuses the password or the salt
         return False

@@ -32,7 +32,9 @@ def telemetry_path(site: Site) -> str:
     if not _PATH.fullmatch(path) or "//" in path:
         raise UsageError(f"--web.telemetry-path={path} must begin with '/' and hold nothing but a plain path")
     if path.startswith(_OURS):
-        raise UsageError(f"--web.telemetry-path={path} is taken: /config, /-/, /api/, /tickets and /static/ have their own use")
+        raise UsageError(
+            f"--web.telemetry-path={path} is taken: /config, /-/, /api/, /tickets and /static/ have their own use"
+        )
     return path
 
 
