@@ -226,18 +226,14 @@ def signed_in(token: str, expires_at: float = NOW + DAY) -> httpx.Response:
 
 def no_entry(status: int = 401) -> httpx.Response:
     message = f"The username or password is wrong: {PASSWORD}"
-    return httpx.Response(
-        status, json={"error": {"code": status, "message": message, "title": "Unauthorized"}}
-    )
+    return httpx.Response(status, json={"error": {"code": status, "message": message, "title": "Unauthorized"}})
 
 
 def iam(*answers: httpx.Response | errors.ApiError) -> Service:
     return Service(iam_token=list(answers))
 
 
-def by_password(
-    service: Service, clock: Clock, password: Callable[[], str] = lambda: PASSWORD
-) -> PasswordAuth:
+def by_password(service: Service, clock: Clock, password: Callable[[], str] = lambda: PASSWORD) -> PasswordAuth:
     login = Login("domain", "user", password, project="cn-north-4")
     return PasswordAuth(service, clock, jitter(), IAM, login)
 
@@ -263,9 +259,7 @@ async def test_many_first_requests_sign_in_once(clock: Clock) -> None:
     ],
 )
 @in_loop
-async def test_iam_is_asked_as_documented(
-    clock: Clock, kind: str, value: str, scope: dict[str, object]
-) -> None:
+async def test_iam_is_asked_as_documented(clock: Clock, kind: str, value: str, scope: dict[str, object]) -> None:
     service = iam(signed_in(TOKEN))
     login = Login("domain", "üser", lambda: PASSWORD, **{kind: value})
     await Api(PasswordAuth(service, clock, jitter(), f"{IAM}/", login), ok).get()
@@ -382,9 +376,7 @@ async def test_a_fresh_token_that_is_refused_too_does_not_renew_at_each_request(
 @in_loop
 async def test_a_policy_refusal_does_not_renew(clock: Clock) -> None:
     service = iam(signed_in(TOKEN))
-    api = Api(
-        by_password(service, clock), lambda _: httpx.Response(401, json={"error": {"code": "EPS.0003"}})
-    )
+    api = Api(by_password(service, clock), lambda _: httpx.Response(401, json={"error": {"code": "EPS.0003"}}))
     await api.refused(errors.Forbidden)
     assert len(service.operations) == 1
 
@@ -532,9 +524,7 @@ async def test_the_end_of_a_token_comes_with_and_without_fraction(clock: Clock, 
     "answer",
     [
         httpx.Response(201, json={"token": {"expires_at": stamp(NOW + DAY)}}),
-        httpx.Response(
-            201, headers={"X-Subject-Token": " "}, json={"token": {"expires_at": stamp(NOW + DAY)}}
-        ),
+        httpx.Response(201, headers={"X-Subject-Token": " "}, json={"token": {"expires_at": stamp(NOW + DAY)}}),
         httpx.Response(
             201,
             headers=[(b"X-Subject-Token", f"{TOKEN}é".encode())],
@@ -913,9 +903,7 @@ async def test_keys_that_the_service_hands_out_again_are_not_fetched_at_each_req
 
 @in_loop
 async def test_a_metadata_token_that_ended_is_renewed_once(clock: Clock) -> None:
-    tokens: list[httpx.Response | errors.ApiError] = [
-        httpx.Response(200, text=text) for text in ("mt-1", "mt-2")
-    ]
+    tokens: list[httpx.Response | errors.ApiError] = [httpx.Response(200, text=text) for text in ("mt-1", "mt-2")]
     service = metadata(httpx.Response(401), keys(), token=tokens)
     assert await Api(by_metadata(service, clock), ok).get() == 200
     assert service.operations == ["metadata_token", "metadata_key"] * 2
@@ -1005,9 +993,7 @@ async def test_every_spelling_of_the_fields_is_understood(
     clock: Clock, body: dict[str, dict[str, str]], name: str
 ) -> None:
     inner = body.get("credential") or body.get("credentials") or body
-    answer = httpx.Response(
-        200, json={**body, **_with(body, {**inner, name: stamp(NOW + DAY, "%Y-%m-%dT%H:%M:%SZ")})}
-    )
+    answer = httpx.Response(200, json={**body, **_with(body, {**inner, name: stamp(NOW + DAY, "%Y-%m-%dT%H:%M:%SZ")})})
     auth = by_metadata(metadata(answer), clock)
     api = Api(auth, ok)
     await api.get()
@@ -1038,11 +1024,7 @@ async def test_a_rejected_temporary_token_is_repeated_once_with_new_keys(clock: 
     await api.get()
 
     def answer(request: httpx.Request) -> httpx.Response:
-        return (
-            ok(request)
-            if "Access=a2," in request.headers["Authorization"]
-            else refuses(EXPIRED_TOKEN)(request)
-        )
+        return ok(request) if "Access=a2," in request.headers["Authorization"] else refuses(EXPIRED_TOKEN)(request)
 
     api.answer = answer
     assert await api.get_together(5) == [200] * 5

@@ -17,9 +17,7 @@ CANARY = "Zk9canary77"
         ("APIGW.0301", PREFIX + "verify aksk signature fail", errors.Unauthorized, "secret key is wrong"),
         (
             "APIGW.0301",
-            PREFIX
-            + "verify aksk signature fail,canonicalRequest:GET|/v1/token expires|x-security-token:"
-            + CANARY,
+            PREFIX + "verify aksk signature fail,canonicalRequest:GET|/v1/token expires|x-security-token:" + CANARY,
             errors.Unauthorized,
             "secret key is wrong",
         ),

@@ -203,9 +203,7 @@ def test_a_path_that_would_be_signed_as_another_is_refused(path: str) -> None:
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 RESERVED = st.text(" !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~é运\u00a0\U0001f600", max_size=12)
 VALUES = TEXT | RESERVED
-SEGMENTS = st.lists(
-    VALUES.filter(lambda part: part not in {".", ".."}).map(lambda part: part.replace("/", ""))
-)
+SEGMENTS = st.lists(VALUES.filter(lambda part: part not in {".", ".."}).map(lambda part: part.replace("/", "")))
 HEADER_VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=20)
 HEADERS = st.dictionaries(
     st.sampled_from(["Content-Type", "X-Language", "X-Project-Id", "X-Security-Token", "User-Agent"]),

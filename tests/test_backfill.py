@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
-from test_prometheus import prometheus
-from tools import exporter, tool, until
+from tools import exporter, prometheus, tool, until
 
 from exporter import config, families, simulator
 from exporter.cli.backfill import BLOCK, Span, aligned, moment
@@ -209,7 +208,7 @@ def test_a_real_prometheus_serves_the_blocks(both):
     )
     assert done.returncode == 0, done.stderr
     last = max(seen)
-    with prometheus(folder, "127.0.0.1:1") as ask:
+    with prometheus(folder, "global: {}\n") as ask:
         query = f"sum by (status) (coc_instances @ {last})"
         answer = until(lambda: ask(query), "the blocks")
     finished = [value for key, value in answer.items() if ("status", "FINISHED") in key]

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
-import urllib.parse
 import urllib.request
 from collections import Counter
 
 import pytest
-from tools import exporter, free_port, listening, running, tool, until
+from tools import exporter, listening, prometheus, running, until
 
 from exporter import simulator
 
@@ -62,50 +60,13 @@ def stack(world, tmp_path_factory):
         )
         with running(command, folder / "exporter.log") as process:
             base = listening(process)
-            with prometheus(folder, base.removeprefix("http://")) as ask:
+            with prometheus(folder, SCRAPE.format(target=base.removeprefix("http://"))) as ask:
                 until(lambda: ask("sum(coc_instances)"), "the first scrape")
                 yield config, url, base, ask
 
 
 def write_config(config, url, *tickets):
     config.write_text(CONFIG.format(url=url, tickets=", ".join(f"{{execute_uuid: {ticket}}}" for ticket in tickets)))
-
-
-class prometheus:  # noqa: N801  used as a function
-    """Run Prometheus against a target; yields a function that asks it."""
-
-    def __init__(self, folder, target, extra=()):
-        file = folder / "prometheus.yaml"
-        file.write_text(SCRAPE.format(target=target))
-        self.url = f"http://127.0.0.1:{free_port()}"
-        self.context = running(
-            [
-                tool("prometheus"),
-                f"--config.file={file}",
-                f"--storage.tsdb.path={folder / 'data'}",
-                f"--web.listen-address={self.url.removeprefix('http://')}",
-                *extra,
-            ],
-            folder / "prometheus.log",
-        )
-
-    def __enter__(self):
-        self.context.__enter__()
-        return self.ask
-
-    def __exit__(self, *error):
-        return self.context.__exit__(*error)
-
-    def ask(self, query):
-        """Return ``{labels: value}`` of an instant query; empty while nothing answers."""
-        try:
-            with urllib.request.urlopen(
-                f"{self.url}/api/v1/query?{urllib.parse.urlencode({'query': query})}"
-            ) as answer:
-                rows = json.load(answer)["data"]["result"]
-        except OSError:
-            return {}
-        return {frozenset(row["metric"].items()): float(row["value"][1]) for row in rows}
 
 
 def by(ask, label, query):

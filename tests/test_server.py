@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.responses import HTMLResponse, JSONResponse
 from starlette.routing import Route
 from test_server_kit import SITE, FakeBoard, Served, running, site
+from tools import tool
 
 from exporter.errors import ExporterError, UsageError
 from exporter.exposition import Format
@@ -168,6 +170,14 @@ def test_ready_is_503_until_ready() -> None:
         assert client.get("/-/healthy").status_code == 200
         state[0] = True
         assert client.get("/-/ready").status_code == 200
+
+
+@pytest.mark.parametrize("question", ["healthy", "ready"])
+def test_promtool_finds_us(served: Served, question: str) -> None:
+    done = subprocess.run(  # noqa: S603  a program of ours to test with
+        [tool("promtool"), "check", question, f"--url={served.url}"], capture_output=True, text=True, check=False
+    )
+    assert "SUCCESS" in done.stderr
 
 
 def test_reload_is_403_unless_enabled(served: Served) -> None:

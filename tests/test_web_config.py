@@ -6,6 +6,8 @@ import asyncio
 import base64
 import os
 import re
+import shutil
+import subprocess
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from hypothesis import given
 from hypothesis import strategies as st
 from test_server_kit import Authority, running, site
+from tools import ROOT, tool
 
 from exporter.server import WebConfigError, WebConfigFile, basic_auth
 from exporter.server.basic_auth import Passwords, credentials, stand_in
@@ -127,10 +130,25 @@ def test_yaml_that_means_harm(content: str) -> None:
         parse(content, "web.yml", Path())
 
 
+EXAMPLE = (ROOT / "docs" / "web.md").read_text().partition("```yaml\n")[2].partition("```")[0]
+
+
+def test_promtool_agrees_on_what_is_good(pki: Path) -> None:
+    shutil.copy(pki / "ca.crt", pki / "clients-ca.crt")
+    (pki / "documented.yml").write_text(EXAMPLE)
+    files = [placed(case, pki) for case in sorted(CASES.glob("*.good.yml"))]
+    done = subprocess.run(  # noqa: S603  a program of ours to test with
+        [tool("promtool"), "check", "web-config", *files, pki / "documented.yml"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(" SUCCESS") == len(files) + 1
+
+
 def test_the_documented_example_is_good(pki: Path) -> None:
-    page = (Path(__file__).parent.parent / "docs" / "web.md").read_text()
-    example = page.partition("```yaml\n")[2].partition("```")[0]
-    config = parse(example, "web.yml", pki)
+    config = parse(EXAMPLE, "web.yml", pki)
     assert config.tls is not None
     assert config.users
     assert config.rate == Rate(0.01, 100)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import select
@@ -10,6 +11,8 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.parse
+import urllib.request
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -133,3 +136,35 @@ def listening(process: Process) -> str:
     """Return the URL that an exporter's log says it listens on."""
     address = process.find(r'msg="Listening on" address=(\S+)')[1]
     return f"http://{address}"
+
+
+@contextmanager
+def prometheus(folder: Path, config: str, *flags: str):
+    """Run Prometheus with a configuration, its data in ``folder``; yield a function that asks it."""
+    file = folder / "prometheus.yaml"
+    file.write_text(config)
+    address = f"127.0.0.1:{free_port()}"
+    data = f"--storage.tsdb.path={folder / 'data'}"
+    command = [tool("prometheus"), f"--config.file={file}", data, f"--web.listen-address={address}", *flags]
+    with running(command, folder / "prometheus.log"):
+        yield Asking(f"http://{address}")
+
+
+class Asking:
+    """Ask a Prometheus."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    def get(self, path: str, **parameters: str):
+        """Return the data of an answer; empty while nothing answers."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/api/v1/{path}?{urllib.parse.urlencode(parameters)}") as answer:
+                return json.load(answer)["data"]
+        except OSError:
+            return {}
+
+    def __call__(self, query: str) -> dict[frozenset, float]:
+        """Return ``{labels: value}`` of an instant query."""
+        rows = self.get("query", query=query).get("result", [])
+        return {frozenset(row["metric"].items()): float(row["value"][1]) for row in rows}
