@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from exporter import __version__, config, server
 from exporter.pages import Desk, routes
@@ -19,23 +18,23 @@ if TYPE_CHECKING:
 
 
 class Front:
-    """The ASGI application of the config in force."""
+    """The ASGI application of the config in force; raise UsageError when the flags' paths cannot be."""
 
     def __init__(self, exporter: Exporter, reloader: Reloader, asked: argparse.Namespace) -> None:
         self._exporter = exporter
         self._reloader = reloader
         self._asked = asked
-        self._built: tuple[Config, ASGIApp] | None = None
+        self._built = self._build()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
-        await self._app()(scope, receive, send)
+        if self._built[0] is not self._exporter.config:
+            self._built = self._build()
+        await self._built[1](scope, receive, send)
 
-    def _app(self) -> ASGIApp:
+    def _build(self) -> tuple[Config, ASGIApp]:
         loaded = self._exporter.config
-        if self._built is None or self._built[0] is not loaded:
-            self._built = loaded, server.build(self._site(loaded))
-        return self._built[1]
+        return loaded, server.build(self._site(loaded))
 
     def _site(self, loaded: Config) -> server.Site:
         asked = self._asked
@@ -70,5 +69,4 @@ class Front:
 
 def prefix(asked: argparse.Namespace) -> str:
     """Return what every path begins with: as asked for, else the path of the external URL."""
-    given = urlsplit(asked.external_url).path if asked.route_prefix is None else asked.route_prefix
-    return server.prefix_of(given, "")
+    return server.prefix_of(asked.route_prefix, asked.external_url)
