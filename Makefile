@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench stack format lock wheel clean
+.PHONY: help demo test check bench stack format lock wheel release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,9 +40,14 @@ lock: $(VENV)/.installed-dev ## renew the hash-locked dependencies
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
 
-wheel: $(VENV)/.installed-dev ## build the wheel into dist/
+wheel: $(VENV)/.installed-dev ## build the wheel into dist/, the same bytes each time
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1767225600) \
 	  $(BIN)/python -m hatchling build -t wheel
+
+release: wheel ## the wheel, its SBOM (CycloneDX) and their checksums, in dist/
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --short-PURLs \
+	  -o dist/sbom.cdx.json requirements.lock
+	cd dist && sha256sum *.whl sbom.cdx.json > SHA256SUMS
 
 clean: ## remove what was built
 	rm -rf $(VENV) build dist

@@ -183,7 +183,7 @@ def both(world, tmp_path_factory):
         command = exporter(
             "backfill", f"--config.file={file}", f"--start={start}", f"--end={start + 60}", f"--output={output}"
         )
-        subprocess.run(command, check=True, timeout=60)  # noqa: S603  our own command
+        subprocess.run(command, check=True, timeout=60)
     return seen, output, folder
 
 
@@ -200,7 +200,7 @@ def test_backfill_says_what_live_polling_had_seen(both):
 def test_a_real_prometheus_serves_the_blocks(both):
     seen, output, folder = both
     data = folder / "data"
-    done = subprocess.run(  # noqa: S603  a tool of ours
+    done = subprocess.run(
         [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", output, data],
         capture_output=True,
         text=True,
@@ -226,4 +226,4 @@ def test_a_ticket_that_cannot_be_read_is_exit_1(tmp_path):
     command = exporter(
         "backfill", f"--config.file={file}", "--start=2026-01-01", "--end=2026-01-02", f"--output={tmp_path / 'out'}"
     )
-    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 1  # noqa: S603  ours
+    assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 1

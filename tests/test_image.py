@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from packaging.utils import canonicalize_name
 
-from tests.tools import ROOT, Process, debian, listening, missing, until
+from tools import ROOT, Process, debian, listening, missing, until
 
 HERE = ROOT / "tests/image"
 USER = 65532
@@ -28,7 +28,7 @@ SOURCES = ("exporter", "LICENSE", "README.md", "pyproject.toml", "requirements-d
 
 def done(arguments, **extra):
     """Run a program that must succeed, and return what it printed."""
-    finished = subprocess.run(  # noqa: S603  programs the tests name
+    finished = subprocess.run(
         [str(argument) for argument in arguments], capture_output=True, text=True, check=False, **extra
     )
     if finished.returncode:
@@ -175,7 +175,7 @@ def _inner(process: Process) -> Path:
 
 def _get(url: str) -> str | None:
     try:
-        with urllib.request.urlopen(url, timeout=10) as answer:  # noqa: S310  our own server on loopback
+        with urllib.request.urlopen(url, timeout=10) as answer:
             return answer.read().decode()
     except OSError:
         return None

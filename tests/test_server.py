@@ -174,7 +174,7 @@ def test_ready_is_503_until_ready() -> None:
 
 @pytest.mark.parametrize("question", ["healthy", "ready"])
 def test_promtool_finds_us(served: Served, question: str) -> None:
-    done = subprocess.run(  # noqa: S603  a program of ours to test with
+    done = subprocess.run(
         [tool("promtool"), "check", question, f"--url={served.url}"], capture_output=True, text=True, check=False
     )
     assert "SUCCESS" in done.stderr

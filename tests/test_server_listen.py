@@ -85,7 +85,7 @@ def test_sockets_of_systemd_are_taken_instead() -> None:
         ports = [each.getsockname()[1] for each in (one, two)]
         # A shell puts them where systemd does.
         moved = f"exec 3<&{one.fileno()} 4<&{two.fileno()}; exec \"$0\" -c '{HANDED_OVER}'"
-        done = subprocess.run(  # noqa: S603  the test's own command
+        done = subprocess.run(
             ["/bin/bash", "-c", moved, sys.executable],
             pass_fds=(one.fileno(), two.fileno()),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

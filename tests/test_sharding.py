@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -64,7 +65,8 @@ def test_three_processes_share_the_tickets_and_their_sum_is_the_whole_truth(tmp_
             flags = (f"--shard={ordinal}", "--total-shards=3", "--web.listen-address=127.0.0.1:0")
             command = exporter("serve", f"--config.file={config}", *flags)
             process = stack.enter_context(running(command, tmp_path / f"log{ordinal}"))
-            shown.append(until(lambda base=listening(process): _ready(base), "ready"))
+            base = listening(process)
+            shown.append(until(partial(_shown, base), "a whole poll"))
     owned = [[line for line in text.splitlines() if line.startswith("coc_ticket_up")] for text in shown]
     assert sorted(line for lines in owned for line in lines) == [
         f'coc_ticket_up{{account="prod",execute_uuid="SCT-{number:02}"}} 1.0' for number in range(30)
@@ -83,7 +85,7 @@ def test_three_processes_share_the_tickets_and_their_sum_is_the_whole_truth(tmp_
         assert 'coc_exporter_api_request_rate_limit{account="prod"} 20.0' in text
 
 
-def _ready(base):
+def _shown(base):
     with urllib.request.urlopen(f"{base}/metrics") as answer:
         text = answer.read().decode()
     return text if text.count("\ncoc_ticket_up{") and 'coc_up{account="prod"} 1.0' in text else ""

@@ -139,7 +139,7 @@ def test_a_stored_ticket_that_cannot_be_understood_is_left_out(path, caplog):
 
 
 def test_a_folder_that_does_not_exist_is_one_sentence(tmp_path):
-    with pytest.raises(UsageError, match="cannot be used for --storage.path"):
+    with pytest.raises(UsageError, match=r"cannot be used for --storage\.path"):
         Storage(tmp_path / "none" / "coc.db")
 
 
@@ -159,7 +159,7 @@ def test_a_full_disk_is_logged_once_and_polling_goes_on(path, caplog):
 
 
 def test_killed_at_200_random_moments_nothing_is_lost_doubled_or_torn(path):
-    """A child writes ever growing counts of ten tickets and is killed; each time all ten are of one and the same poll."""
+    """A child writes ever growing counts of ten tickets and is killed; each time all ten are of one poll."""
     dice = random.Random(7)  # noqa: S311  the moments of a test
     Storage(path).close()
     held = 0

@@ -40,7 +40,7 @@ def _built(name: str) -> Path | str:
     """Return a program built from its pinned module, or why there is none."""
     if shutil.which("go") is None:
         return f"{name} needs a Go toolchain to be built"
-    done = subprocess.run(  # noqa: S603  our own script
+    done = subprocess.run(
         ["/bin/sh", str(ROOT / ".ci/tools/build"), name], capture_output=True, text=True, check=False
     )
     if done.returncode:
@@ -84,7 +84,7 @@ class Process:
     def __init__(self, arguments: Sequence[str | Path], log: Path, **extra) -> None:
         self.log = log
         self._file = log.open("wb")
-        self.popen = subprocess.Popen(  # noqa: S603  programs the tests name
+        self.popen = subprocess.Popen(
             [str(argument) for argument in arguments], stdout=self._file, stderr=subprocess.STDOUT, **extra
         )
 
