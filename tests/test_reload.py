@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -174,3 +175,21 @@ def test_stored_tickets_are_shown_after_a_restart_without_a_request(start, app, 
         until(lambda: (value(base, "coc_exporter_polls_total") or 0) >= 2, "two polls")
         assert not app.state.requests
     assert os.path.exists(tmp_path / "coc.db")  # noqa: PTH110
+
+
+def test_an_instance_that_turns_abnormal_is_one_line_of_the_log_without_its_text(start, world):
+    write, begin, _ = start
+    write("SCT-one")
+    ticket = world.find("SCT-one", time.time())
+    with begin("--log.format=json") as process:
+        until(lambda: "Listening on" in process.text(), "the start")
+        process.find("Instance became ABNORMAL")
+        ticket.host(ticket.ids()[1], properties={"host_name": "web-\n\x1b[31m7"})
+        ticket.set(ticket.ids()[1], "ABNORMAL", log="password=canary\nNo space left on device")
+        process.find('"reason": "disk_full"')
+        lines = [json.loads(line) for line in process.text().splitlines() if "became ABNORMAL" in line]
+    told = {"account": "prod", "ticket": "SCT-one", "batch": 1, "reason": "disk_full", "host": "web-\n\x1b[31m7"}
+    assert len(lines) == 2
+    assert lines[1] | told == lines[1]
+    assert "canary" not in process.text()
+    assert "\x1b" not in process.text()

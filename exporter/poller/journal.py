@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from exporter.clock import Clock
-    from exporter.snapshot import Fault
+    from exporter.snapshot import Failure, Fault, Ticket
 
 _logger = logging.getLogger(__name__)
 _REPEAT_AFTER = 15 * 60.0
+
+
+def _key(failure: Failure) -> tuple[int, float | None]:
+    return failure.instance_id, failure.finished
 
 
 class Journal:
@@ -29,6 +33,15 @@ class Journal:
             return
         self._told[key] = (fault.reason, now)
         _logger.warning("Cannot be read", extra={**subject, "reason": fault.reason, "err": fault.message})
+
+    def told_failures(self, account: str, held: Ticket | None, fresh: Ticket) -> None:
+        """Log each instance that became ABNORMAL since ``held``: where and why, and never the text of its log."""
+        known = set() if held is None else {_key(failure) for failure in held.failures()}
+        for failure in fresh.failures():
+            if _key(failure) not in known:
+                subject = {"account": account, "ticket": fresh.execute_uuid, "batch": failure.batch}
+                what = {"instance_id": failure.instance_id, "host": failure.host_name, "reason": failure.reason}
+                _logger.info("Instance became ABNORMAL", extra=subject | what)
 
     def recovered(self, **subject: str) -> None:
         """Log that ``subject`` can be read again, if it could not."""
