@@ -11,7 +11,7 @@ import httpx
 from conftest import FakeClock
 
 from exporter import config
-from exporter.api import Statuses, connect
+from exporter.api import Interpreter, Statuses, connect
 from exporter.api.client import Api, Limits, headers
 from exporter.api.gate import Gate
 from exporter.api.interpret import Interpreter
@@ -90,7 +90,8 @@ class Rig:
             answer = await answer
         if isinstance(answer, BaseException):
             raise answer
-        return answer
+        # A fresh one each time, not yet read, as it comes over a wire.
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=httpx.ByteStream(answer.content))
 
     def value(self, name, **labels):
         return self.telemetry.registry.get_sample_value(name, {"account": "prod"} | labels)
@@ -203,9 +204,7 @@ class World:
         api = connect(
             known,
             settings.model_copy(update=limits),
-            statuses=Statuses(),
-            reason_of=Reasons().of,
-            keep_logs=True,
+            Interpreter(Statuses(), self.telemetry, Reasons().of, keep_logs=True),
             telemetry=self.telemetry,
             clock=clock or self.clock,
             random=Highest(),

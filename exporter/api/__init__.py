@@ -5,9 +5,9 @@ The door is :class:`Api` (a method for each endpoint) and :func:`connect` (from 
 """
 
 from exporter.api.client import Api
-from exporter.api.connect import connect
-from exporter.api.interpret import Listed
+from exporter.api.connect import OnAnswer, connect
+from exporter.api.interpret import Interpreter, Listed
 from exporter.api.paging import Page
 from exporter.api.statuses import Statuses
 
-__all__ = ["Api", "Listed", "Page", "Statuses", "connect"]
+__all__ = ["Api", "Interpreter", "Listed", "OnAnswer", "Page", "Statuses", "connect"]

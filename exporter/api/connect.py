@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import httpx
 
 from exporter.api.client import Api, Limits, headers
 from exporter.api.gate import Gate
-from exporter.api.interpret import Interpreter
 from exporter.api.transport import MeteredTransport
 from exporter.auth import (
     METADATA_ENDPOINT,
@@ -25,13 +25,14 @@ from exporter.auth import (
 from exporter.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from random import Random
 
-    from exporter.api.statuses import Statuses
+    from exporter.api.interpret import Interpreter
     from exporter.clock import Clock
     from exporter.config import Account, Auth, Poll
     from exporter.telemetry import Telemetry
+
+OnAnswer = Callable[[httpx.Response], Awaitable[None]]
 
 _METADATA_TIMEOUT = 3.0
 _CIRCUIT_SHARE = 0.9
@@ -40,15 +41,18 @@ _CIRCUIT_SHARE = 0.9
 def connect(
     account: Account,
     poll: Poll,
+    interpreter: Interpreter,
     *,
-    statuses: Statuses,
-    reason_of: Callable[[str], str],
-    keep_logs: bool,
     telemetry: Telemetry,
     clock: Clock,
     random: Random,
+    on_answer: OnAnswer | None = None,
 ) -> Api:
-    """Return the account's Api; raise UsageError when its CA file cannot be used. Nothing is sent yet."""
+    """
+    Return the account's Api; raise UsageError when its CA file cannot be used. Nothing is sent yet.
+
+    ``on_answer`` is shown every answer of the API itself, none of a sign-in.
+    """
 
     def client(timeout: float, *, direct: bool = False, **extra: object) -> httpx.AsyncClient:
         inner = _transport(account, poll.concurrency, direct=direct)
@@ -83,9 +87,10 @@ def connect(
             base_url=account.api_url,
             headers=headers(account.language, account.project_id),
             auth=auth,
+            event_hooks={"response": [] if on_answer is None else [on_answer]},
         ),
         gate,
-        Interpreter(statuses, telemetry, reason_of, keep_logs=keep_logs),
+        interpreter,
         auth,
         limits=Limits(poll.page_limit, poll.max_attempts),
         others=others,

@@ -96,9 +96,7 @@ class SigningAuth(AccountAuth):
         request.url = request.url.copy_with(raw_path=f"{path}?{query}".encode() if query else path.encode())
         headers = {name: request.headers[name] for name in _SIGNED if name in request.headers}
         request.headers.pop("X-Security-Token", None)
-        request.headers.update(
-            sign(Parts(request.method, path, query, headers, request.content), keys, self._clock())
-        )
+        request.headers.update(sign(Parts(request.method, path, query, headers, request.content), keys, self._clock()))
 
     def _note(self, response: httpx.Response, keys: Keys) -> None:
         # Throttling and server errors can come before the signature was looked at.

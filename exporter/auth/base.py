@@ -91,9 +91,7 @@ def expiry(text: object, now: float, what: str) -> float:
     """Return the Unix seconds of a time like ``2020-01-04T09:05:22.701000Z``, with or without fraction."""
     moment = _unix_seconds(text)
     if moment is None:
-        raise Malformed(
-            f"{what} came without a readable time of expiry; check that the endpoint is the right one"
-        )
+        raise Malformed(f"{what} came without a readable time of expiry; check that the endpoint is the right one")
     if moment <= now:
         raise Malformed(f"{what} had expired when it arrived; check this host's clock (NTP)")
     if moment > now + _MAX_AHEAD_SECONDS:

@@ -145,9 +145,7 @@ class MetadataKeys:
         headers = {"X-Metadata-Token": self._token} if self._token else {}
         return await self._request("metadata_key", "GET", "/openstack/latest/securitykey", headers)
 
-    async def _request(
-        self, operation: str, method: str, path: str, headers: dict[str, str]
-    ) -> httpx.Response:
+    async def _request(self, operation: str, method: str, path: str, headers: dict[str, str]) -> httpx.Response:
         url = self._endpoint.copy_with(path=path)
         try:
             return await self._send(
@@ -189,9 +187,7 @@ def _failure(response: httpx.Response) -> ApiError:
             "grants coc:job:list and coc:job:get"
         )
     if status == UNAUTHORIZED:
-        return Unauthorized(
-            "the metadata service refused its own fresh token; check what stands between it and us"
-        )
+        return Unauthorized("the metadata service refused its own fresh token; check what stands between it and us")
     if status == _TOO_MANY:
         return RateLimited("the metadata service asks to be called less often", retry_after(response))
     if status >= _SERVER_ERRORS:

@@ -181,9 +181,7 @@ class PasswordAuth(AccountAuth):
             raise _failure(response, self._url.host)
         token = response.headers.get("X-Subject-Token", "").strip()
         if not (token and token.isascii() and token.isprintable()):
-            raise Malformed(
-                f"{self._url.host} answered without a token in X-Subject-Token; check iam_endpoint"
-            )
+            raise Malformed(f"{self._url.host} answered without a token in X-Subject-Token; check iam_endpoint")
         body = json_object(response.content).get("token")
         ends = body.get("expires_at") if isinstance(body, dict) else None
         return Lease(token, expiry(ends, self._clock(), "IAM's token"))
@@ -195,9 +193,7 @@ def _failure(response: httpx.Response, host: str) -> ApiError:
         error, sentence = _REFUSALS[status]
         return error(f"IAM ({host}) {sentence} (HTTP {status})")
     if status == _TOO_MANY:
-        return RateLimited(
-            f"IAM ({host}) asks to be called less often (HTTP {status})", retry_after(response)
-        )
+        return RateLimited(f"IAM ({host}) asks to be called less often (HTTP {status})", retry_after(response))
     if status >= _SERVER_ERRORS:
         return ServerFailed(f"IAM ({host}) failed (HTTP {status})", retry_after(response))
     return UnexpectedStatus(

@@ -81,8 +81,7 @@ TABLE = (
         _AUTH,
         r"x-auth-token not found",
         Unauthorized,
-        "no credentials reached the API: a proxy may have removed the header; let X-Auth-Token and "
-        "Authorization pass",
+        "no credentials reached the API: a proxy may have removed the header; let X-Auth-Token and Authorization pass",
     ),
     Row(
         _AUTH,
@@ -136,9 +135,7 @@ def _row(status: int, error_code: str, text: str) -> Row | None:
     key = _key(error_code)
     if status == _FORBIDDEN and not key:
         return None
-    matches = (
-        row for row in TABLE if key in row.codes and re.search(row.text, text, re.IGNORECASE | re.DOTALL)
-    )
+    matches = (row for row in TABLE if key in row.codes and re.search(row.text, text, re.IGNORECASE | re.DOTALL))
     return next(matches, None)
 
 

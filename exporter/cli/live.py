@@ -9,7 +9,7 @@ from functools import partial
 from random import SystemRandom
 from typing import TYPE_CHECKING
 
-from exporter.api import Statuses, connect
+from exporter.api import Interpreter, Statuses, connect
 from exporter.cli.progress import bar
 from exporter.cli.table import aligned
 from exporter.clock import SystemClock
@@ -81,13 +81,12 @@ async def _result(trial: _Trial) -> str:
 
 
 def _connected(account: Account, config: Config) -> Api:
+    telemetry = Telemetry(process=False)
     return connect(
         account,
         config.poll,
-        statuses=Statuses(),
-        reason_of=lambda _log: "",
-        keep_logs=False,
-        telemetry=Telemetry(process=False),
+        Interpreter(Statuses(), telemetry, lambda _log: "", keep_logs=False),
+        telemetry=telemetry,
         clock=SystemClock(),
         random=SystemRandom(),
     )

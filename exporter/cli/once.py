@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 from exporter import config, log
 from exporter.cli import table
 from exporter.cli.progress import bar
+from exporter.cli.recorder import Recorder
 from exporter.cli.wiring import Exporter
 from exporter.clock import SystemClock
 from exporter.errors import UsageError
@@ -40,7 +41,8 @@ def run(asked: argparse.Namespace) -> int:
 
 
 async def _poll(loaded: Config, asked: argparse.Namespace) -> tuple[Snapshot, bytes]:
-    exporter = Exporter(loaded, Telemetry(process=False), SystemClock())
+    recorder = None if asked.record is None else Recorder(asked.record)
+    exporter = Exporter(loaded, Telemetry(process=False), SystemClock(), on_answer=recorder)
     try:
         async with bar("Reading tickets", exporter.poller.progress):
             await exporter.poller.once()

@@ -9,7 +9,7 @@ from random import SystemRandom
 from typing import TYPE_CHECKING, Any
 
 from exporter import families
-from exporter.api import Statuses, connect
+from exporter.api import Interpreter, Statuses, connect
 from exporter.exposition import Board, Renderer
 from exporter.poller import AccountPoller, Cadence, Pace, Poller
 from exporter.poller.journal import Journal
@@ -17,7 +17,7 @@ from exporter.reasons import Reasons, Rule
 from exporter.sharding import Shard
 
 if TYPE_CHECKING:
-    from exporter.api import Api
+    from exporter.api import Api, OnAnswer
     from exporter.clock import Clock
     from exporter.config import Account, Config
     from exporter.snapshot import Snapshot
@@ -41,7 +41,8 @@ class Exporter:
     """
     The rooms of one process; ``apply`` swaps in a new config whole, ``run`` polls until cancelled.
 
-    ``storage`` keeps what is known between processes; ``shard`` says which tickets are ours.
+    ``storage`` keeps what is known between processes; ``shard`` says which tickets are ours; ``on_answer`` is shown
+    every answer of the API.
     """
 
     def __init__(
@@ -52,12 +53,14 @@ class Exporter:
         *,
         storage: Storage | None = None,
         shard: Shard = _ALONE,
+        on_answer: OnAnswer | None = None,
     ) -> None:
         self.config = config
         self.clock = clock
         self._telemetry = telemetry
         self._storage = storage
         self._shard = shard
+        self._on_answer = on_answer
         self._retired: list[Api] = []
         self._stored = {} if storage is None else storage.readings()
         self._pauses = {} if storage is None else storage.pauses()
@@ -168,12 +171,11 @@ class Exporter:
         return connect(
             account,
             config.poll.model_copy(update={"requests_per_second": rate}),
-            statuses=self._statuses,
-            reason_of=self._reason_of,
-            keep_logs=config.web.show_logs,
+            Interpreter(self._statuses, self._telemetry, self._reason_of, keep_logs=config.web.show_logs),
             telemetry=self._telemetry,
             clock=self.clock,
             random=SystemRandom(),
+            on_answer=self._on_answer,
         )
 
 
