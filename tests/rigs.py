@@ -14,13 +14,14 @@ from exporter import config
 from exporter.api import Interpreter, Statuses, connect
 from exporter.api.client import Api, Limits, headers
 from exporter.api.gate import Gate
-from exporter.api.interpret import Interpreter
 from exporter.api.transport import MeteredTransport
 from exporter.auth import TokenAuth
 from exporter.poller import AccountPoller, Cadence, Pace, Poller
 from exporter.poller.journal import Journal
 from exporter.reasons import Reasons
-from exporter.simulator import Script, build, running
+from exporter.simulator import Controls, Credentials, Script, Switches, build, running
+from exporter.simulator.app import Simulator
+from exporter.simulator.messages import Request
 from exporter.snapshot import Batch, Instance, Statistics, StatusCount, Ticket
 from exporter.telemetry import Telemetry
 
@@ -56,7 +57,9 @@ class Rig:
             clock=self.clock,
         )
         self._handler = handler
-        self.api = self._api(limits.pop("auth", None) or TokenAuth(lambda: CANARY), Limits(50, limits.pop("attempts", 3)))
+        self.api = self._api(
+            limits.pop("auth", None) or TokenAuth(lambda: CANARY), Limits(50, limits.pop("attempts", 3))
+        )
         assert not limits
 
     def _api(self, auth, limits):
@@ -175,6 +178,20 @@ def stage():
         yield held
 
 
+def poller_of(world, connected, url, name, uuids, *, discovery=None, watch=None, **pace):
+    """Return a poller of these tickets; ``pace`` is what differs from the defaults of the config."""
+    fields = {"tickets": tickets(*uuids) if watch is None else watch}
+    if discovery is not None:
+        fields["discovery"] = discovery
+    known = account(url, name, **fields)
+    cadence = Cadence(30.0, pace.pop("stale_after", 300.0), pace.pop("full_refresh", 3600.0))
+    how = Pace(cadence, pace.pop("deadline", 60.0), pace.pop("concurrency", 8), pace.pop("keep_finished", 86400.0))
+    assert not pace
+    return AccountPoller(
+        known, connected(known), how, journal=world.journal, telemetry=world.telemetry, clock=world.clock
+    )
+
+
 class World:
     """A scripted world on a stage, and the pollers over it; the clock is the test's."""
 
@@ -191,30 +208,24 @@ class World:
     def controls(self):
         return self.app.state.controls
 
-    def poller(self, *uuids, name="prod", discovery=None, watch=None, clock=None, **pace):
-        fields = {"tickets": watch if watch is not None else tickets(*uuids)}
-        if discovery is not None:
-            fields["discovery"] = discovery
-        known = account(self.url, name, **fields)
-        settings = config.parse(
-            json.dumps({"accounts": [{"name": "x", "endpoint": self.url, "auth": {"token": {"token": "t"}}}]})
-        ).poll
-        limits = {"requests_per_second": pace.pop("rate", 200.0), "page_limit": pace.pop("page_limit", 50)}
-        limits["max_attempts"] = pace.pop("attempts", 1)
-        api = connect(
-            known,
-            settings.model_copy(update=limits),
-            Interpreter(Statuses(), self.telemetry, Reasons().of, keep_logs=True),
-            telemetry=self.telemetry,
-            clock=clock or self.clock,
-            random=Highest(),
-        )
-        cadence = Cadence(30.0, pace.pop("stale_after", 300.0), pace.pop("full_refresh", 3600.0))
-        how = Pace(cadence, pace.pop("deadline", 60.0), pace.pop("concurrency", 8), pace.pop("keep_finished", 86400.0))
-        assert not pace
-        return AccountPoller(
-            known, api, how, journal=self.journal, telemetry=self.telemetry, clock=clock or self.clock
-        )
+    def poller(self, *uuids, name="prod", **fields):
+        limits = {
+            "requests_per_second": fields.pop("rate", 200.0),
+            "page_limit": fields.pop("page_limit", 50),
+            "max_attempts": 1,
+        }
+
+        def connected(known):
+            return connect(
+                known,
+                config.Poll().model_copy(update=limits),
+                Interpreter(Statuses(), self.telemetry, Reasons().of, keep_logs=True),
+                telemetry=self.telemetry,
+                clock=self.clock,
+                random=Highest(),
+            )
+
+        return poller_of(self, connected, self.url, name, uuids, **fields)
 
     def crank(self, *accounts, publish=None, **settings):
         async def nowhere(_snapshot):
@@ -233,10 +244,39 @@ class World:
         return self.telemetry.registry.get_sample_value(name, labels)
 
 
+class Played(Rig):
+    """An Api over a scripted world without a socket: fast enough for thousands of polls."""
+
+    def __init__(self, **limits):
+        clock = FakeClock(1_767_323_045.0)
+        self.script = Script(clock=clock.time)
+        self.controls = Controls(Switches(), clock.time)
+        self.simulator = Simulator(self.script, Credentials(token=CANARY), clock.time, self.controls)
+        self.journal = Journal(clock)
+        super().__init__(self._played, clock, **limits)
+
+    def _played(self, request):
+        path, _, query = request.url.raw_path.decode().partition("?")
+        asked = Request(request.method, path, query, dict(request.headers))
+        answer, _ = self.simulator.answer(asked, self.controls.switches)
+        return httpx.Response(answer.status, headers=dict(answer.headers), content=answer.body)
+
+    def poller(self, *uuids, **fields):
+        return poller_of(self, lambda _known: self.api, "https://coc.example", "prod", uuids, **fields)
+
+    def asked(self):
+        """Return the requests since this was last asked, by operation."""
+        seen = dict(self.simulator.requests)
+        self.simulator.requests.clear()
+        return seen
+
+
 def counts(ticket):
     """Return the instances by batch and status."""
     return {
-        batch.index: {status: sum(i.status == status for i in batch.instances) for status in {i.status for i in batch.instances}}
+        batch.index: {
+            status: sum(i.status == status for i in batch.instances) for status in {i.status for i in batch.instances}
+        }
         for batch in ticket.batches
     }
 
@@ -258,7 +298,11 @@ def statistics_of(batches):
 def ticket_of(*batches, status="PROCESSING", **fields):
     """Return a ticket of batches, each a string of the first letters of its instances' statuses."""
     made = tuple(
-        Batch(index, len(letters), tuple(instance(index * 100 + number, LETTERS[letter]) for number, letter in enumerate(letters)))
+        Batch(
+            index,
+            len(letters),
+            tuple(instance(index * 100 + number, LETTERS[letter]) for number, letter in enumerate(letters)),
+        )
         for index, letters in enumerate(batches, start=1)
     )
     return replace(Ticket("SCT", status, batches=made, statistics=statistics_of(made)), **fields)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from email.utils import formatdate
+from itertools import pairwise
 
 import httpx
 import pytest
@@ -434,7 +435,7 @@ def test_a_secret_that_cannot_be_read_asks_nothing():
 def paged(*pages):
     """Answer each page of the batch by its marker."""
     by_marker = {None: pages[0]} | {
-        str(before["execute_instances"][-1]["id"]): after for before, after in zip(pages, pages[1:], strict=False)
+        str(before["execute_instances"][-1]["id"]): after for before, after in pairwise(pages)
     }
     return lambda request: ok(by_marker[request.url.params.get("marker")])
 
@@ -447,7 +448,9 @@ def test_a_batch_is_read_to_its_end_in_the_apis_order():
 
 @pytest.mark.parametrize("instances", [None, []])
 def test_a_batch_without_instances_is_empty_and_one_that_lacks_them_is_incomplete(instances):
-    assert answered(Rig(in_turn(ok(page(total=0) | {"execute_instances": instances}))), "batch", UUID, 1).instances == ()
+    assert (
+        answered(Rig(in_turn(ok(page(total=0) | {"execute_instances": instances}))), "batch", UUID, 1).instances == ()
+    )
     error = attempted(Rig(in_turn(ok(page(total=2) | {"execute_instances": instances}))), "batch", 1)
     assert type(error) is errors.Incomplete
 

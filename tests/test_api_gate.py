@@ -154,9 +154,7 @@ def test_five_outages_in_a_row_open_the_circuit(error, clock, telemetry):
         assert paused.value.until == asked.paused_until == clock.time() + 27
 
     run(main())
-    shown = telemetry.registry.get_sample_value(
-        "coc_exporter_api_paused_until_timestamp_seconds", {"account": "prod"}
-    )
+    shown = telemetry.registry.get_sample_value("coc_exporter_api_paused_until_timestamp_seconds", {"account": "prod"})
     assert shown == clock.time() + 27
 
 

@@ -54,9 +54,7 @@ def test_metrics_page_lists_every_reason_and_operation():
 def test_every_query_of_the_metrics_page_is_promql(query, tmp_path):
     rules = tmp_path / "rules.yaml"
     rules.write_text(yaml.safe_dump({"groups": [{"name": "docs", "rules": [{"record": "a:b", "expr": query}]}]}))
-    done = subprocess.run(
-        [tool("promtool"), "check", "rules", rules], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([tool("promtool"), "check", "rules", rules], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 

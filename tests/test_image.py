@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -18,7 +20,6 @@ from pathlib import Path
 
 import pytest
 from packaging.utils import canonicalize_name
-
 from tools import ROOT, Process, debian, listening, missing, until
 
 HERE = ROOT / "tests/image"
@@ -53,6 +54,11 @@ class Store:
 
     def inspect(self, name: str) -> dict:
         return json.loads(self("inspect", "--type", "image", name))
+
+    def forget(self, *arguments: str) -> None:
+        """Remove images, but for those that another run is using."""
+        with contextlib.suppress(pytest.fail.Exception):
+            self("rmi", *arguments)
 
     @contextmanager
     def mounted(self, name: str):
@@ -99,6 +105,13 @@ def _built() -> tuple[Store, str, str]:
     debian("unshare")
     store = Store()
     store.folder.mkdir(parents=True, exist_ok=True)
+    with (store.folder / "lock").open("w") as lock:
+        # Tests may run in several processes.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return store, *_made(store)
+
+
+def _made(store: Store) -> tuple[str, str]:
     with tempfile.TemporaryDirectory() as name:
         extra = Path(name) / "extra"
         extra.mkdir()
@@ -117,9 +130,9 @@ def _built() -> tuple[Store, str, str]:
         )
     for old in store.names():
         if old.startswith("localhost/coc-exporter") and old not in (base, image):
-            store("rmi", "--force", old)
-    store("rmi", "--prune", "--force")
-    return store, base, image
+            store.forget(old)
+    store.forget("--prune")
+    return base, image
 
 
 @pytest.fixture(scope="module")
@@ -146,8 +159,10 @@ def contained(root: Path, config: dict, log: Path, *arguments: str):
     command = [*config["Entrypoint"], *(arguments or config["Cmd"])]
     workdir = config["WorkingDir"]
     process = Process(
-        ["unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable]
-        + [str(HERE / "contain.py"), str(root), config["User"].partition(":")[0], workdir, *command],
+        [
+            *("unshare", "--mount", "--pid", "--fork", "--kill-child", sys.executable, HERE / "contain.py"),
+            *(root, config["User"].partition(":")[0], workdir, *command),
+        ],
         log,
         env=dict(entry.split("=", 1) for entry in config["Env"]) | {"PATH": f"{_path(config)}:/usr/sbin:/sbin"},
     )

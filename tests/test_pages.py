@@ -318,8 +318,6 @@ def test_every_key_of_the_json_is_documented(model: type) -> None:
 
 def test_the_room_imports_neither_api_nor_config_and_no_template_engine_before_it_is_needed() -> None:
     code = "import sys, exporter.pages; print(*sorted(sys.modules))"
-    ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     ours = [name for name in ran.stdout.split() if name.partition(".")[0] in ("exporter", "jinja2")]
     assert {".".join(name.split(".")[:2]) for name in ours} == {"exporter", "exporter.pages", "exporter.snapshot"}

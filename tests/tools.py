@@ -40,9 +40,7 @@ def _built(name: str) -> Path | str:
     """Return a program built from its pinned module, or why there is none."""
     if shutil.which("go") is None:
         return f"{name} needs a Go toolchain to be built"
-    done = subprocess.run(
-        ["/bin/sh", str(ROOT / ".ci/tools/build"), name], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["/bin/sh", str(ROOT / ".ci/tools/build"), name], capture_output=True, text=True, check=False)
     if done.returncode:
         return f"{name} could not be built: {done.stderr.strip().splitlines()[-1]}"
     return Path(done.stdout.strip()) / name

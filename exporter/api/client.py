@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import msgspec
 
@@ -90,6 +90,7 @@ class Api:
     async def ticket(self, execute_uuid: str) -> Ticket:
         """Return the ticket's own facts, without batches (ShowScriptOrderBasicInfo)."""
         answer = await self._get("ticket", f"{ORDERS}/{quote(execute_uuid, safe='')}", {}, wire.TicketAnswer)
+        _refuse_other(answer.data.execute_uuid == execute_uuid, "ticket")
         return self._interpreter.ticket(answer.data)
 
     async def statistics(self, execute_uuid: str) -> Statistics:
@@ -112,6 +113,7 @@ class Api:
         if marker is not None:
             parameters["marker"] = marker
         answer = await self._get("batch_page", path, parameters, wire.BatchPageAnswer)
+        _refuse_other(bytes(answer.data.batch_index) in (b"null", str(index).encode()), "batch_page")
         return self._interpreter.batch_page(answer.data)
 
     async def batch(self, execute_uuid: str, index: int) -> Batch:
@@ -157,7 +159,7 @@ class Api:
     async def _once(self, operation: str, path: str, parameters: Parameters, kind: type[Answer]) -> Answer:
         try:
             async with self.gate.leave():
-                response = await self._http.get(path, params=parameters, extensions={"operation": operation})
+                response = await self._http.get(_url(path, parameters), extensions={"operation": operation})
                 answer = self._read(response, operation, kind)
         except (BadRequest, NotFound):
             self.accepted += 1
@@ -193,6 +195,17 @@ class Api:
             return None
         jittered = self._random.uniform(0, min(_BACKOFF_CAP, _BACKOFF_BASE * 2**attempt))
         return max(stated or 0.0, jittered)
+
+
+def _url(path: str, parameters: Parameters) -> str:
+    # As the signature has it, with %20 for a space, where httpx would write a plus.
+    return f"{path}?{urlencode(parameters, quote_via=quote, safe='')}" if parameters else path
+
+
+def _refuse_other(asked_for: bool, operation: str) -> None:
+    # A proxy that sends one answer too many shifts all that follow on its connection.
+    if not asked_for:
+        raise Malformed(f"The answer to {operation} tells of something else than was asked: is a proxy in between?")
 
 
 def headers(language: str, project_id: str | None) -> dict[str, str]:

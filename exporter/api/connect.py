@@ -56,7 +56,10 @@ def connect(
 
     def client(timeout: float, *, direct: bool = False, **extra: object) -> httpx.AsyncClient:
         inner = _transport(account, poll.concurrency, direct=direct)
-        metered = MeteredTransport(inner, account=account.name, timeout=timeout, telemetry=telemetry, clock=clock)
+        way = "" if direct or account.proxy_url is None else " (through proxy_url)"
+        metered = MeteredTransport(
+            inner, account=account.name, way=way, timeout=timeout, telemetry=telemetry, clock=clock
+        )
         return httpx.AsyncClient(transport=metered, timeout=timeout, follow_redirects=False, **extra)  # type: ignore[arg-type]  # passed through
 
     others: list[httpx.AsyncClient] = []

@@ -15,16 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _KINDS: tuple[tuple[type[Exception], type[ApiError], str], ...] = (
-    (httpx.TimeoutException, TimedOut, "gave no answer within poll.request_timeout"),
-    (TimeoutError, TimedOut, "gave no answer within poll.request_timeout"),
+    (httpx.TimeoutException, TimedOut, "gave no answer within poll.request_timeout."),
+    (TimeoutError, TimedOut, "gave no answer within poll.request_timeout."),
     (httpx.ConnectError, ConnectFailed, "cannot be reached: is the endpoint right, and the way to it open?"),
     (httpx.ProxyError, ConnectFailed, "cannot be reached through the proxy: is proxy_url right?"),
-    (httpx.HTTPError, ProtocolBroken, "broke off, or does not speak HTTP"),
-    (httpx.InvalidURL, ProtocolBroken, "sent an address that is none"),
-    (httpx.StreamError, ProtocolBroken, "broke off"),
-    (httpx.CookieConflict, ProtocolBroken, "sent cookies that contradict each other"),
+    (httpx.HTTPError, ProtocolBroken, "broke off, or does not speak HTTP."),
+    (httpx.InvalidURL, ProtocolBroken, "sent an address that is none."),
+    (httpx.StreamError, ProtocolBroken, "broke off."),
+    (httpx.CookieConflict, ProtocolBroken, "sent cookies that contradict each other."),
     (UnicodeError, ConnectFailed, "is no host name: is the endpoint right?"),
-    (OSError, ConnectFailed, "cannot be reached"),
+    (OSError, ConnectFailed, "cannot be reached."),
 )
 
 
@@ -45,7 +45,7 @@ def translated(error: Exception, host: str) -> Exception:
         return TlsFailed(f"The certificate of {host} cannot be verified: set tls.ca_file, or mend the certificate.")
     for foreign, ours, what in _KINDS:
         if isinstance(error, foreign):
-            return ours(f"{host} {what}.")
+            return ours(f"{host} {what}")
     return error
 
 

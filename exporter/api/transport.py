@@ -35,7 +35,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
     Send a request through ``inner``; return the whole answer, decoded.
 
     The operation to count under is the request's extension ``operation``; ``timeout`` seconds bound the whole
-    exchange, from the first byte sent to the last received.
+    exchange, from the first byte sent to the last received; ``way`` tells in messages how the host is reached.
     """
 
     def __init__(
@@ -43,12 +43,14 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         inner: httpx.AsyncBaseTransport,
         *,
         account: str,
+        way: str = "",
         timeout: float,
         telemetry: Telemetry,
         clock: Clock,
     ) -> None:
         self._inner = inner
         self._account = account
+        self._way = way
         self._timeout = timeout
         self._telemetry = telemetry
         self._clock = clock
@@ -59,7 +61,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         started = self._clock.monotonic()
         code = "error"
         try:
-            with mapped(request.url.host):
+            with mapped(f"{request.url.host}{self._way}"):
                 async with asyncio.timeout(self._timeout):
                     answer = await self._exchange(request)
             code = str(answer.status_code)

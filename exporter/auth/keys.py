@@ -122,7 +122,7 @@ class MetadataKeys:
         if not 0 < self._ask_token_at - self._clock() <= _ASK_AGAIN_SECONDS:
             await self._renew_token()
         response = await self._ask_keys()
-        if response.status_code == UNAUTHORIZED and _NO_AGENCY not in response.text.lower():
+        if response.status_code == UNAUTHORIZED and _NO_AGENCY not in _text(response).lower():
             await self._renew_token()
             response = await self._ask_keys()
         return self._keys(response)
@@ -136,7 +136,7 @@ class MetadataKeys:
             return
         if response.status_code != _OK:
             raise _failure(response)
-        token = response.text.strip()
+        token = _text(response).strip()
         if not (token and token.isascii() and token.isprintable()):
             raise Malformed("the metadata service answered with a token that no header can carry")
         self._token, self._ask_token_at = token, now + _TOKEN_SECONDS - 60
@@ -179,9 +179,14 @@ def _header(fields: dict[str, object], spellings: tuple[str, ...]) -> str:
     return value.strip()
 
 
+def _text(response: httpx.Response) -> str:
+    # Not httpx's own: it raises UnicodeError when the body is not in the charset that the server states.
+    return response.content.decode("utf-8", "replace")
+
+
 def _failure(response: httpx.Response) -> ApiError:
     status = response.status_code
-    if status == UNAUTHORIZED and _NO_AGENCY in response.text.lower():
+    if status == UNAUTHORIZED and _NO_AGENCY in _text(response).lower():
         return Unauthorized(
             "no agency is bound to this host, so it has no keys; bind an agency for the ECS service that "
             "grants coc:job:list and coc:job:get"

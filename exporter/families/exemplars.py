@@ -2,7 +2,7 @@
 Exemplars: from a bucket or a counter to one instance that is behind it (OpenMetrics 1.0, "Exemplars").
 
 Prometheus drops an exemplar that is older than the one it has, and one of more than 128 code points; none is shown
-that it would drop.
+that it would drop. A host's name that is too long for that is left out.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def of_failures(failures: Sequence[Failure]) -> Exemplar | None:
     return _exemplar(latest.instance_id, latest.host_name, latest.duration or 0.0, latest.finished)
 
 
-def _exemplar(instance_id: int, host_name: str, value: float, at: float | None) -> Exemplar | None:
+def _exemplar(instance_id: int, host_name: str, value: float, at: float | None) -> Exemplar:
     labels = {"instance_id": str(instance_id), "host_name": host_name}
-    if sum(len(name) + len(text) for name, text in labels.items()) > _CODE_POINTS:
-        return None
+    length = sum(len(name) + len(text) for name, text in labels.items())
+    # prometheus_client's own parser loses its way in a quote within an exemplar.
+    if length > _CODE_POINTS or '"' in host_name:
+        del labels["host_name"]
     return Exemplar(labels, value, at)

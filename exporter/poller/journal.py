@@ -6,15 +6,13 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
     from exporter.clock import Clock
     from exporter.snapshot import Failure, Fault, Ticket
 
 _logger = logging.getLogger(__name__)
 _REPEAT_AFTER = 15 * 60.0
-
-
-def _key(failure: Failure) -> tuple[int, float | None]:
-    return failure.instance_id, failure.finished
 
 
 class Journal:
@@ -36,12 +34,10 @@ class Journal:
 
     def told_failures(self, account: str, held: Ticket | None, fresh: Ticket) -> None:
         """Log each instance that became ABNORMAL since ``held``: where and why, and never the text of its log."""
-        known = set() if held is None else {_key(failure) for failure in held.failures()}
-        for failure in fresh.failures():
-            if _key(failure) not in known:
-                subject = {"account": account, "ticket": fresh.execute_uuid, "batch": failure.batch}
-                what = {"instance_id": failure.instance_id, "host": failure.host_name, "reason": failure.reason}
-                _logger.info("Instance became ABNORMAL", extra=subject | what)
+        for failure in _new_failures(() if held is None else held.failures(), tuple(fresh.failures())):
+            subject = {"account": account, "ticket": fresh.execute_uuid, "batch": failure.batch}
+            what = {"instance_id": failure.instance_id, "host": failure.host_name, "reason": failure.reason}
+            _logger.info("Instance became ABNORMAL", extra=subject | what)
 
     def recovered(self, **subject: str) -> None:
         """Log that ``subject`` can be read again, if it could not."""
@@ -51,3 +47,10 @@ class Journal:
     def forget(self, **subject: str) -> None:
         """Drop what was logged of a subject that is watched no more."""
         self._told.pop(tuple(subject.values()), None)
+
+
+def _new_failures(held: Iterable[Failure], fresh: Sequence[Failure]) -> Iterator[Failure]:
+    """Yield the failures that came since; one that was open and has its end now is none of them."""
+    known = {failure.key for failure in held}
+    ended = {instance_id for instance_id, finished in known.difference(told.key for told in fresh) if finished is None}
+    return (failure for failure in fresh if failure.key not in known and failure.instance_id not in ended)

@@ -11,10 +11,12 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from exporter.snapshot import Execution
 
-    from exporter.snapshot import Batch, Execution, Ticket, Told
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from exporter.snapshot import Batch, Fact, Ticket, Told
 
 
 def carried(held: Ticket | None, fresh: Ticket) -> Ticket:
@@ -40,16 +42,21 @@ def _others(batches: tuple[Batch, ...], than: tuple[Batch, ...]) -> list[Batch]:
 
 def _past(past: tuple[Told, ...], told: Iterable[Iterable[Told]], now: list[Told]) -> tuple[Told, ...]:
     """Return the past, and what was told until now and is no longer told in the same words."""
-    present = set(now)
     counted = {fact.key for fact in past}
-    ended = {fact.instance_id: fact for fact in now if fact.finished is not None}
-    gone = (fact for fact in chain.from_iterable(told) if fact.key not in counted and fact not in present)
-    return (*past, *(_closed(fact, ended.get(fact.instance_id)) for fact in gone))
+    until_now = [fact for fact in chain.from_iterable(told) if fact.key not in counted]
+    known = counted.union(fact.key for fact in until_now)
+    # An end that is new is the end of what was open: it is the same fact.
+    ends = {_run(fact): fact.finished for fact in now if fact.key not in known}
+    present = set(now)
+    return (*past, *(_closed(fact, ends) for fact in until_now if fact not in present))
 
 
-def _closed(fact: Told, end: Told | None) -> Told:
-    """Return an open fact with the end that its instance has by now: it is the same one."""
-    return fact if fact.finished is not None or end is None else replace(fact, finished=end.finished)
+def _closed(fact: Told, ends: Mapping[tuple[int, str], float | None]) -> Told:
+    return fact if fact.finished is not None else replace(fact, finished=ends.get(_run(fact)))
+
+
+def _run(fact: Fact) -> tuple[int, str]:
+    return fact.instance_id, fact.status if isinstance(fact, Execution) else "ABNORMAL"
 
 
 def _late(held: Ticket, executions: list[Execution]) -> set[tuple[int, float]]:

@@ -41,7 +41,10 @@ def unexplained_batches(held: Ticket, fresh: Mapping[int, Batch], now: Statistic
     gaps = Counter(_gaps(held.batches, held.statistics))
     gaps.subtract(_gaps((*unread, *fresh.values()), now))
     astray = {status for status in _spoken(held.statistics, now) if gaps[status]}
-    return frozenset(batch.index for batch in unread if _statuses(batch) & astray)
+    suspects = [batch for batch in unread if _statuses(batch) & astray]
+    # A count passes from one status of a batch to another; only what the API lists nowhere leaves a single one.
+    likely = [batch for batch in suspects if len(_statuses(batch)) > 1]
+    return frozenset(batch.index for batch in likely or suspects)
 
 
 def unsettled_batches(held: Ticket) -> frozenset[int]:
@@ -75,10 +78,8 @@ def _can_differ(batch: Batch, told: set[str], moved: set[str], spoken: set[str])
     held = _statuses(batch)
     if told - held or (held - told) & spoken:
         return True
-    # Of several statuses in one batch, a count can pass from one to another while both remain. Where every run has
-    # ended, none becomes FINISHED but by way of another count.
-    restless = held if held - ENDED_STATUSES else held - {"FINISHED"}
-    return len(held) > 1 and bool(restless & moved)
+    # Of several statuses in a batch that runs, a count can pass from one to another while both remain.
+    return len(held) > 1 and bool(held - ENDED_STATUSES) and bool(held & moved)
 
 
 def _gaps(batches: Iterable[Batch], statistics: Statistics) -> dict[str, int]:

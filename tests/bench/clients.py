@@ -197,8 +197,6 @@ def unhurried(url: str, uuids: tuple[str, ...] = ("SCT1",), concurrency: int = 8
     from exporter import config  # noqa: PLC0415  a side that needs it calls this
 
     tickets = ", ".join(f"{{execute_uuid: {uuid}}}" for uuid in uuids)
-    loaded = config.parse(
-        _CONFIG.format(url=url, tickets=tickets, concurrency=concurrency), name="bench", environ={}
-    )
+    loaded = config.parse(_CONFIG.format(url=url, tickets=tickets, concurrency=concurrency), name="bench", environ={})
     unbound = loaded.poll.model_copy(update={"requests_per_second": 1e6})
     return loaded.model_copy(update={"poll": unbound})

@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -27,6 +29,8 @@ TESTS = Path(__file__).resolve().parent.parent
 ROOT = TESTS.parent
 
 Figures = dict[str, Any]
+
+_FEWEST = 3
 
 
 def environment() -> dict[str, str]:
@@ -41,7 +45,7 @@ class Side:
     def __init__(self, function: str, **arguments: Any) -> None:
         command = [sys.executable, "-m", "bench.sides", function, json.dumps(arguments)]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(), cwd=TESTS
         )
         self.ready = self._answer()
 
@@ -87,23 +91,43 @@ def sides(**functions: tuple[str, Mapping[str, Any]]) -> Iterator[dict[str, Side
         yield started
 
 
+@dataclass(frozen=True)
+class Program:
+    """A running program of ours that serves."""
+
+    url: str
+    pid: int
+
+
 @contextmanager
-def program(*command: str) -> Iterator[str]:
-    """Run a module of ours that prints its URL first; yield the URL."""
-    process = subprocess.Popen([sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True, env=environment())
+def play(*command: str) -> Iterator[Program]:
+    """Run a module of ours that prints its URL first."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command], stdout=subprocess.PIPE, text=True, env=environment(), cwd=TESTS
+    )
     try:
-        yield process.stdout.readline().strip()
+        yield Program(process.stdout.readline().strip(), process.pid)
     finally:
         process.kill()
         process.wait()
         process.stdout.close()
 
 
-def rounds(started: Mapping[str, Side], times: int) -> list[dict[str, Figures]]:
-    """Let every side work once a round, in an order that changes from round to round."""
+@contextmanager
+def program(*command: str) -> Iterator[str]:
+    """Run a module of ours that prints its URL first; yield the URL."""
+    with play(*command) as running:
+        yield running.url
+
+
+def rounds(started: Mapping[str, Side], times: int, within: float = inf) -> list[dict[str, Figures]]:
+    """Let every side work once a round, in an order that changes; end early when ``within`` seconds are over."""
     names = list(started)
-    told = []
+    told: list[dict[str, Figures]] = []
+    until = time.monotonic() + within
     for turn in range(times):
+        if len(told) >= _FEWEST and time.monotonic() > until:
+            break
         order = names[turn % len(names) :] + names[: turn % len(names)]
         told.append({name: started[name].work() for name in order})
     return told

@@ -27,23 +27,30 @@
 {{- default .Release.Namespace .Values.namespaceOverride }}
 {{- end }}
 
+{{/* True when the config reloader runs; a demo has no configuration to watch. */}}
+{{- define "coc-exporter.reloader" -}}
+{{- if and .Values.configReloader.enabled (not .Values.demo) }}true{{ end }}
+{{- end }}
+
 {{/* What never changes, by which pods are found. */}}
 {{- define "coc-exporter.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "coc-exporter.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{/* Labels of every object: dict with context and maybe labels, which win. */}}
 {{- define "coc-exporter.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{ include "coc-exporter.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{- if .Values.releaseLabel }}
-release: {{ .Release.Name }}
+{{- $root := .context }}
+{{- $labels := dict
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "app.kubernetes.io/managed-by" $root.Release.Service
+}}
+{{- if $root.Values.releaseLabel }}
+{{- $_ := set $labels "release" $root.Release.Name }}
 {{- end }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $selector := include "coc-exporter.selectorLabels" $root | fromYaml }}
+{{- toYaml (mergeOverwrite $labels $root.Values.commonLabels $selector (default dict .labels)) }}
 {{- end }}
 
 {{/* Reference of an image: list of the context and the image's values. */}}
@@ -168,13 +175,11 @@ httpGet:
 {{- $webConfig := include "coc-exporter.webConfigName" . }}
 metadata:
   labels:
-    {{- include "coc-exporter.labels" . | nindent 4 }}
-    {{- with .Values.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- /* What pods are found by wins over what is given. */}}
+    {{- include "coc-exporter.labels" (dict "context" . "labels" (mergeOverwrite (dict) .Values.podLabels (include "coc-exporter.selectorLabels" . | fromYaml))) | nindent 4 }}
   annotations:
     kubectl.kubernetes.io/default-container: coc-exporter
-    {{- if and (include "coc-exporter.ownsConfig" .) (not .Values.configReloader.enabled) (not .Values.autoReload) }}
+    {{- if and (include "coc-exporter.ownsConfig" .) (not (include "coc-exporter.reloader" .)) (not .Values.autoReload) }}
     checksum/config: {{ include "coc-exporter.config" . | sha256sum }}
     {{- end }}
     {{- if or (and .Values.credentials.values (not .Values.credentials.existingSecret)) (and .Values.webConfig.content (not .Values.webConfig.existingSecret)) }}
@@ -184,7 +189,9 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  {{- include "coc-exporter.pullSecrets" . | nindent 2 }}
+  {{- with (include "coc-exporter.pullSecrets" . | trim) }}
+  {{- . | nindent 2 }}
+  {{- end }}
   serviceAccountName: {{ include "coc-exporter.serviceAccountName" . }}
   automountServiceAccountToken: {{ .Values.serviceAccount.automountServiceAccountToken }}
   enableServiceLinks: false
@@ -238,7 +245,7 @@ spec:
         {{- with .Values.web.routePrefix }}
         - --web.route-prefix={{ . }}
         {{- end }}
-        {{- if or .Values.web.enableLifecycle .Values.configReloader.enabled }}
+        {{- if or .Values.web.enableLifecycle (include "coc-exporter.reloader" .) }}
         - --web.enable-lifecycle
         {{- end }}
         {{- if gt (int .Values.shards) 1 }}
@@ -253,7 +260,7 @@ spec:
         {{- with .Values.extraArgs }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
-      {{- if or (gt (int .Values.shards) 1) $credentials .Values.extraEnv }}
+      {{- if or (gt (int .Values.shards) 1) (and $credentials .Values.credentials.env) .Values.extraEnv }}
       env:
         {{- if gt (int .Values.shards) 1 }}
         - name: POD_NAME
@@ -341,7 +348,7 @@ spec:
         {{- with .Values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
-    {{- if .Values.configReloader.enabled }}
+    {{- if include "coc-exporter.reloader" . }}
     - name: config-reloader
       image: {{ include "coc-exporter.image" (list . .Values.configReloader.image) }}
       imagePullPolicy: {{ .Values.configReloader.image.pullPolicy }}
@@ -524,10 +531,7 @@ metadata:
   name: {{ default (include "coc-exporter.fullname" .context) .name }}
   namespace: {{ default (include "coc-exporter.namespace" .context) .namespace }}
   labels:
-    {{- include "coc-exporter.labels" .context | nindent 4 }}
-    {{- with .labels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
+    {{- include "coc-exporter.labels" . | nindent 4 }}
   {{- with .annotations }}
   annotations:
     {{- toYaml . | nindent 4 }}

@@ -1,0 +1,385 @@
+"""From families to bytes: incremental yet identical, rendered once, and never poisoned by one bad ticket."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import threading
+from dataclasses import replace
+
+import pytest
+from conftest import FakeClock, run
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry
+from prometheus_client import generate_latest as latest_text
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.openmetrics.exposition import generate_latest as latest_openmetrics
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed_openmetrics
+from rigs import ticket_of
+
+from exporter import families
+from exporter.exposition import Board, Encoding, Format, Renderer, Variant
+from exporter.families import Options
+from exporter.snapshot import AccountState, Fault, Reading, Snapshot, Watch
+from exporter.telemetry import Telemetry
+
+TEXT = Variant(Format.TEXT, Encoding.IDENTITY)
+TEXT_GZIP = Variant(Format.TEXT, Encoding.GZIP)
+OPENMETRICS = Variant(Format.OPENMETRICS, Encoding.IDENTITY)
+
+
+def reading(uuid, batches=("FA", "P"), **fields):
+    return Reading(Watch("prod", uuid), ticket_of(*batches), tried=1.0, last_success=1.0, **fields)
+
+
+def snapshot(*readings, **fields):
+    return Snapshot((AccountState("prod", polled=1.0),), readings, **fields)
+
+
+class Quiet:
+    """Telemetry that stands still, so that two bodies can be compared byte by byte."""
+
+    def __init__(self):
+        self.registry = CollectorRegistry()
+        GaugeOfNothing(self.registry)
+
+    def __getattr__(self, _name):
+        return self
+
+    def __call__(self, *_arguments):
+        return self
+
+
+class GaugeOfNothing:
+    def __init__(self, registry):
+        registry.register(self)
+
+    def collect(self):
+        yield GaugeMetricFamily("coc_exporter_still", "Stands still.", value=1)
+
+
+class AtOnce:
+    """Every family of a snapshot at once, as prometheus_client would be given them."""
+
+    def __init__(self, snapshot, options):
+        self._snapshot, self._options = snapshot, options
+
+    def collect(self):
+        for family in (*families.OF_TICKETS, *families.OF_ALL):
+            yield family(self._snapshot, self._options)
+        yield from GaugeOfNothing(CollectorRegistry()).collect()
+
+
+def whole(snapshot, options, kind):
+    write = latest_text if kind is Format.TEXT else latest_openmetrics
+    return write(AtOnce(snapshot, options))
+
+
+# The renderer.
+
+OPTIONS = (Options(), Options(per_batch=False, buckets=(5,), ticket_labels=("label_team",)))
+READINGS = st.builds(
+    lambda account, uuid, name, batches, state: Reading(
+        Watch(account, uuid, name, {"team": name}),
+        None if state == "unread" else ticket_of(*batches),
+        None if state == "up" else Fault("timeout", "no answer", 1.0),
+        last_success=None if state == "unread" else 2.0,
+        tried=2.0,
+        stale=state == "stale",
+    ),
+    st.sampled_from(["prod", "eu"]),
+    st.sampled_from(["SCT1", "SCT2", "SCT3"]),
+    st.sampled_from(["", "nightly", 'a "quoted" \\ name\n# HELP x', "运维\u2028\x85"]),
+    st.lists(st.text("RPACFB", max_size=3), max_size=2),
+    st.sampled_from(["up", "down", "stale", "unread"]),
+)
+SNAPSHOTS = st.lists(READINGS, max_size=4, unique_by=lambda made: (made.watch.account, made.watch.execute_uuid))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    history=st.lists(
+        st.tuples(SNAPSHOTS, st.sampled_from(OPTIONS), st.sampled_from(Format), st.booleans()), min_size=1, max_size=6
+    )
+)
+def test_a_body_is_byte_for_byte_what_prometheus_client_writes_of_all_families_at_once(history):
+    renderer = Renderer(families.OF_TICKETS, families.OF_ALL, Quiet())
+    kept = {}
+    for readings, options, kind, forget in history:
+        # The same objects come again where nothing changed, as the poller hands them over.
+        shown = snapshot(*(kept.setdefault(repr(made), made) for made in readings))
+        if forget:
+            renderer.forget(kind)
+        body = renderer.body(shown, options, Variant(kind, Encoding.IDENTITY))
+        assert body == whole(shown, options, kind)
+        assert gzip.decompress(renderer.body(shown, options, Variant(kind, Encoding.GZIP))) == body
+
+
+class Counting:
+    """A family that counts how often it was asked of a ticket."""
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, snapshot, _options):
+        self.asked += [made.watch.execute_uuid for made in snapshot.readings]
+        family = GaugeMetricFamily("coc_counted", "Counted.", labels=["execute_uuid"])
+        for made in snapshot.readings:
+            if made.watch.name == "poison":
+                raise ZeroDivisionError
+            family.add_metric([made.watch.execute_uuid], 1)
+        return family
+
+
+@pytest.fixture
+def counting():
+    return Counting()
+
+
+@pytest.fixture
+def renderer(counting, telemetry):
+    return Renderer((counting,), (), telemetry)
+
+
+def test_what_was_written_of_an_unchanged_ticket_is_not_written_again(renderer, counting):
+    one, two = reading("SCT1"), reading("SCT2")
+    options = Options()
+    renderer.body(snapshot(one, two), options, TEXT)
+    renderer.body(snapshot(one, replace(two)), options, TEXT)
+    renderer.body(snapshot(two, one), options, TEXT_GZIP)
+    assert counting.asked == ["SCT1", "SCT2", "SCT2", "SCT2"]
+
+
+def test_other_options_and_another_format_are_written_anew(renderer, counting):
+    one = reading("SCT1")
+    renderer.body(snapshot(one), Options(), TEXT)
+    renderer.body(snapshot(one), Options(per_batch=False), TEXT)
+    renderer.body(snapshot(one), Options(per_batch=False), OPENMETRICS)
+    assert counting.asked == ["SCT1"] * 3
+
+
+def test_a_vanished_ticket_is_forgotten(renderer):
+    one, two = reading("SCT1"), reading("SCT2")
+    renderer.body(snapshot(one, two), Options(), TEXT)
+    renderer.body(snapshot(two), Options(), TEXT)
+    assert list(renderer._said[Format.TEXT]) == [("prod", "SCT2")]
+    renderer.forget(Format.TEXT)
+    assert renderer._said[Format.TEXT] == {}
+
+
+def test_a_format_is_forgotten_without_waiting_for_a_rendering_under_way(renderer):
+    with renderer._lock:
+        renderer.forget(Format.TEXT)
+
+
+def test_a_ticket_that_cannot_be_written_is_left_out_and_counted(renderer, telemetry, caplog):
+    poison = Reading(Watch("prod", "SCT2", "poison"), ticket_of("F"))
+    shown = snapshot(reading("SCT1"), poison, reading("SCT3"))
+    body = renderer.body(shown, Options(), OPENMETRICS).decode()
+    told = [s.labels["execute_uuid"] for m in parsed_openmetrics(body) if m.name == "coc_counted" for s in m.samples]
+    assert told == ["SCT1", "SCT3"]
+    assert telemetry.registry.get_sample_value("coc_exporter_render_failures_total") == 1
+    assert "left out" in caplog.text
+
+
+def test_a_body_tells_its_own_size_and_time(telemetry):
+    renderer = Renderer(families.OF_TICKETS, families.OF_ALL, telemetry)
+    body = renderer.body(snapshot(reading("SCT1")), Options(), TEXT_GZIP)
+    labels = {"format": "text", "encoding": "gzip"}
+    assert telemetry.registry.get_sample_value("coc_exporter_exposition_bytes", labels) == len(body)
+    assert telemetry.registry.get_sample_value("coc_exporter_render_duration_seconds", labels) > 0
+
+
+def test_the_same_exposition_is_packed_into_the_same_bytes():
+    bodies = {
+        Renderer(families.OF_TICKETS, families.OF_ALL, Quiet()).body(snapshot(reading("SCT1")), Options(), TEXT_GZIP)
+        for _ in range(2)
+    }
+    assert len(bodies) == 1
+
+
+def test_an_openmetrics_body_ends_once(telemetry):
+    renderer = Renderer(families.OF_TICKETS, families.OF_ALL, telemetry)
+    body = renderer.body(snapshot(reading("SCT1")), Options(), OPENMETRICS)
+    assert body.endswith(b"\n# EOF\n")
+    assert body.count(b"# EOF") == 1
+    assert b"\n\n" not in body
+
+
+# The board.
+
+
+class Slow:
+    """A renderer that waits for the test, counts, and fails when told to."""
+
+    def __init__(self):
+        self.rendered = []
+        self.failing = False
+        self.forgotten = []
+        self.go = threading.Event()
+        self.go.set()
+
+    def body(self, snapshot, _options, variant):
+        assert self.go.wait(10)
+        self.rendered.append((snapshot.taken, variant))
+        if self.failing:
+            raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
+        return f"{snapshot.taken} {variant.format.value}".encode()
+
+    def forget(self, kind):
+        self.forgotten.append(kind)
+
+
+@pytest.fixture
+def slow():
+    return Slow()
+
+
+def board(slow, clock=None):
+    return Board(slow, Options(), clock or FakeClock())
+
+
+def at(taken):
+    return Snapshot(taken=taken)
+
+
+def test_a_variant_is_rendered_once_however_many_ask(slow):
+    async def main():
+        held = board(slow)
+        await held.publish(at(1.0), Options())
+        slow.go.clear()
+        asking = [asyncio.create_task(held.body(TEXT)) for _ in range(20)]
+        await asyncio.sleep(0)
+        slow.go.set()
+        return set(await asyncio.gather(*asking))
+
+    assert run(main()) == {b"1.0 text"}
+    assert slow.rendered == [(1.0, TEXT)]
+
+
+def test_what_is_in_demand_is_rendered_before_it_takes_the_place_of_the_last(slow):
+    async def main():
+        held = board(slow)
+        await held.body(TEXT)
+        slow.go.clear()
+        publishing = asyncio.create_task(held.publish(at(2.0), Options()))
+        await asyncio.sleep(0)
+        before = await held.body(TEXT)
+        slow.go.set()
+        await publishing
+        rendered = len(slow.rendered)
+        after = await held.body(TEXT)
+        return before, after, len(slow.rendered) - rendered, held.current.taken
+
+    assert run(main()) == (b"None text", b"2.0 text", 0, 2.0)
+
+
+def test_a_variant_that_is_asked_for_during_a_publication_does_not_disturb_it(slow):
+    async def main():
+        held = board(slow)
+        await held.body(TEXT)
+        slow.go.clear()
+        publishing = asyncio.create_task(held.publish(at(2.0), Options()))
+        await asyncio.sleep(0)
+        other = asyncio.create_task(held.body(OPENMETRICS))
+        await asyncio.sleep(0)
+        slow.go.set()
+        await publishing
+        return await other, await held.body(OPENMETRICS)
+
+    assert run(main()) == (b"None openmetrics", b"2.0 openmetrics")
+
+
+def test_a_scraper_that_hangs_up_does_not_take_the_body_from_the_others(slow):
+    async def main():
+        held = board(slow)
+        slow.go.clear()
+        first, second = (asyncio.create_task(held.body(TEXT)) for _ in range(2))
+        await asyncio.sleep(0)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        slow.go.set()
+        return await second
+
+    assert run(main()) == b"None text"
+    assert len(slow.rendered) == 1
+
+
+def test_a_rendering_that_failed_is_tried_again_by_the_next_who_asks(slow):
+    async def main():
+        held = board(slow)
+        slow.failing = True
+        with pytest.raises(UnicodeEncodeError):
+            await held.body(TEXT)
+        slow.failing = False
+        return await held.body(TEXT)
+
+    assert run(main()) == b"None text"
+
+
+def test_a_publication_that_cannot_be_rendered_leaves_the_last_one_in_place(slow):
+    async def main():
+        held = board(slow)
+        await held.publish(at(1.0), Options())
+        await held.body(TEXT)
+        slow.failing = True
+        with pytest.raises(UnicodeEncodeError):
+            await held.publish(at(2.0), Options())
+        return await held.body(TEXT), held.current.taken
+
+    assert run(main()) == (b"1.0 text", 1.0)
+
+
+def test_a_failure_that_nobody_waits_for_is_not_complained_of(slow):
+    complaints = []
+
+    async def main():
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: complaints.append(context))
+        held = board(slow)
+        slow.failing = True
+        slow.go.clear()
+        asking = asyncio.create_task(held.body(TEXT))
+        await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+        (task,) = held._edition.bodies.values()
+        slow.go.set()
+        await asyncio.wait([task])
+        held._edition.bodies.clear()
+        del task, held
+
+    run(main())
+    assert complaints == []
+
+
+def test_what_nobody_asks_for_any_more_is_neither_rendered_nor_remembered(slow):
+    clock = FakeClock()
+
+    async def main():
+        held = board(slow, clock)
+        await held.body(TEXT)
+        await held.publish(at(1.0), Options())
+        clock.advance(601)
+        await held.body(OPENMETRICS)
+        slow.rendered.clear()
+        slow.forgotten.clear()
+        await held.publish(at(2.0), Options())
+
+    run(main())
+    assert slow.rendered == [(2.0, OPENMETRICS)]
+    assert slow.forgotten == [Format.TEXT]
+
+
+def test_many_threads_render_at_once_and_each_gets_its_own_snapshot():
+    renderer = Renderer(families.OF_TICKETS, families.OF_ALL, Telemetry(process=False))
+
+    async def main():
+        held = [Board(renderer, Options(), FakeClock()) for _ in range(4)]
+        for number, one in enumerate(held):
+            await one.publish(snapshot(reading(f"SCT{number}")), Options())
+        bodies = await asyncio.gather(*(one.body(TEXT) for one in held for _ in range(3)))
+        return [[f'execute_uuid="SCT{number}"'.encode() in body for number in range(4)] for body in bodies]
+
+    told = run(main())
+    assert told == [[number == place // 3 for number in range(4)] for place in range(12)]
