@@ -126,7 +126,8 @@ def _made(store: Store) -> tuple[str, str]:
         store(
             *("bud", "--isolation", "chroot", "--pull-never", "--layers=false", "--format", "oci"),
             *("--build-arg", f"BASE_IMAGE={base}", "--build-arg", "VERSION=1.2.3", "--build-arg", "REVISION=abc"),
-            *("--build-arg", "CREATED=2026-01-02T03:04:05Z", "--tag", image, ROOT),
+            # By its name: for a last stage that is only another name for it, buildah leaves a container behind.
+            *("--build-arg", "CREATED=2026-01-02T03:04:05Z", "--target", "distroless", "--tag", image, ROOT),
         )
     for old in store.names():
         if old.startswith("localhost/coc-exporter") and old not in (base, image):
@@ -221,6 +222,11 @@ def test_the_default_base_is_one_exact_tag():
     assert re.fullmatch(r"docker\.io/library/python:3\.\d+\.\d+-slim-bookworm(@sha256:[0-9a-f]{64})?", base)
 
 
+def test_what_is_tested_is_what_is_built_by_default():
+    stages = re.findall(r"^FROM .+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert stages[-1] == "FROM distroless"
+
+
 def test_the_image_says_how_it_is_run(config):
     assert config["User"] == "65532:65532"
     assert config["Entrypoint"] == ["coc-exporter"]
@@ -284,6 +290,15 @@ def test_bytecode_is_there_and_never_out_of_date(root):
     for source in package.rglob("*.py"):
         (compiled,) = source.parent.glob(f"__pycache__/{source.stem}.*.pyc")
         assert compiled.read_bytes()[4:8] == b"\x01\x00\x00\x00", source
+
+
+def test_what_the_chart_runs_in_it_is_there(root):
+    """`helm test` starts Python by its path, and mounts folders where the image has none of its own."""
+    chart = ROOT / "helm/coc-exporter/templates"
+    (program,) = re.findall(r"- (/opt/\S+)$", (chart / "tests/test-connection.yaml").read_text(), re.MULTILINE)
+    # Links in the image lead from the image's root.
+    assert (root / str((root / f"{program[1:]}3").readlink()).lstrip("/")).is_file()
+    assert not list((root / "etc/coc-exporter").iterdir())
 
 
 def test_it_is_smaller_than_its_base(built, capsys):

@@ -136,6 +136,8 @@ def test_a_ticket_whose_end_the_api_never_told_is_as_old_as_itself():
         (True, {"fault": FAULT, "stale": True, "ago": 400}),
         (False, {"fault": FAULT, "stale": True, "ago": 900}),
         (True, {"ago": 900}),
+        (True, {"fault": replace(FAULT, reason="not_found")}),
+        (False, {"fault": replace(FAULT, reason="not_found"), "stale": True, "ago": 400}),
     ],
 )
 def test_a_discovered_ticket_is_followed_until_it_cannot_be_read_for_long(kept, fields):

@@ -260,3 +260,79 @@ def test_statistics_that_always_lack_a_row_cost_nothing_while_nothing_changes():
     twin.poll()
     assert set(twin.played.asked()) <= {"statistics", "ticket"}
     assert twin.shown.disagreement == 6
+
+
+def test_a_failure_that_statistics_could_not_show_is_counted_when_the_ticket_ends():
+    twin = Twin([2, 1])
+    one, other, last = twin.ticket.ids()
+    twin.ticket.set(one, "ABNORMAL")
+    twin.ticket.set(other, "FINISHED")
+    twin.ticket.set(last, "PROCESSING")
+    twin.poll()
+    twin.ticket.set(one, "ABNORMAL")
+    twin.ticket.set(last, "FINISHED")
+    twin.ticket.status("FINISHED")
+    twin.poll()
+    assert twin.shown.settled
+    assert len(list(twin.shown.failures())) == 2
+
+
+class Moving(Twin):
+    """A world that changes while it is read: right after the answer to one operation."""
+
+    def after(self, operation, change):
+        played = self.played._handler
+
+        def handler(request):
+            answer = played(request)
+            if self.played.simulator.log[-1].operation == operation:
+                self.played._handler = played
+                change()
+            return answer
+
+        self.played._handler = handler
+
+
+@pytest.mark.parametrize("operation", ["statistics", "ticket"])
+@pytest.mark.parametrize("seen", [True, False], ids=["later visit", "first visit"])
+def test_a_ticket_that_ends_while_it_is_read_is_shown_as_it_ended(operation, seen):
+    twin = Moving([2, 1])
+    first, second, third = twin.ticket.ids()
+    twin.ticket.set(first, "PROCESSING")
+    if seen:
+        twin.poll()
+        twin.ticket.set(first, "FINISHED")
+
+    def end():
+        twin.ticket.set(first, "FINISHED")
+        twin.ticket.set(second, "CANCELED")
+        twin.ticket.set(third, "CANCELED")
+        twin.ticket.status("CANCELED")
+
+    twin.after(operation, end)
+    for _ in range(3):
+        twin.poll()
+    assert twin.shown.settled
+    assert counts(twin.shown) == twin.truth()
+    assert twin.shown.disagreement == 0
+
+
+@pytest.mark.parametrize("status", ["PROCESSING", "PARKED"])
+def test_a_ticket_in_which_nothing_runs_any_more_is_asked_for_its_own_status(status):
+    twin = Twin([1])
+    (one,) = twin.ticket.ids()
+    twin.ticket.set(one, "FINISHED")
+    twin.ticket.status(status)
+    twin.poll()
+    twin.ticket.status("FINISHED")
+    twin.poll()
+    assert twin.shown.status == "FINISHED"
+
+
+def test_a_ticket_that_waits_to_begin_is_watched_by_its_statistics_alone():
+    twin = Twin([1])
+    twin.ticket.status("READY")
+    twin.poll()
+    twin.played.asked()
+    twin.poll()
+    assert twin.played.asked() == {"statistics": 1}

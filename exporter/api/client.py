@@ -158,7 +158,7 @@ class Api:
 
     async def _once(self, operation: str, path: str, parameters: Parameters, kind: type[Answer]) -> Answer:
         try:
-            async with self.gate.leave():
+            async with self.gate.leave(_ticket_in(path)):
                 response = await self._http.get(_url(path, parameters), extensions={"operation": operation})
                 answer = self._read(response, operation, kind)
         except (BadRequest, NotFound):
@@ -200,6 +200,11 @@ class Api:
 def _url(path: str, parameters: Parameters) -> str:
     # As the signature has it, with %20 for a space, where httpx would write a plus.
     return f"{path}?{urlencode(parameters, quote_via=quote, safe='')}" if parameters else path
+
+
+def _ticket_in(path: str) -> str:
+    """Return the ticket that a path names, or the listing's own name."""
+    return path.removeprefix(ORDERS).strip("/").partition("/")[0] or "list"
 
 
 def _refuse_other(asked_for: bool, operation: str) -> None:

@@ -36,6 +36,7 @@ OnAnswer = Callable[[httpx.Response], Awaitable[None]]
 
 _METADATA_TIMEOUT = 3.0
 _CIRCUIT_SHARE = 0.9
+_CONNECT_SHARE = 0.9
 
 
 def connect(
@@ -60,7 +61,9 @@ def connect(
         metered = MeteredTransport(
             inner, account=account.name, way=way, timeout=timeout, telemetry=telemetry, clock=clock
         )
-        return httpx.AsyncClient(transport=metered, timeout=timeout, follow_redirects=False, **extra)  # type: ignore[arg-type]  # passed through
+        # Sooner than the whole exchange: a handshake that is cancelled, not timed out, leaves its socket open a while.
+        times = httpx.Timeout(timeout, connect=_CONNECT_SHARE * timeout)
+        return httpx.AsyncClient(transport=metered, timeout=times, follow_redirects=False, **extra)  # type: ignore[arg-type]  # passed through
 
     others: list[httpx.AsyncClient] = []
 

@@ -2,8 +2,8 @@
 How fast we may ask one account's API: concurrency, rate, throttling, circuit.
 
 The rate is halved when the API says 429 and recovers by a hundredth of the configured rate with each answer. After
-five failures of the API in a row, the circuit opens: no request is made until the pause is over, then a single one,
-whose outcome the others wait for.
+five failures of the API in a row, about more than one ticket, the circuit opens: no request is made until the pause is
+over, then a single one, whose outcome the others wait for.
 """
 
 from __future__ import annotations
@@ -64,14 +64,18 @@ class Gate:
         self._opened_at = _LONG_AGO
         self._shut_until = _LONG_AGO
         self._why = ""
-        self._failures = 0
+        self._failed_about: list[str] = []
         self._retries = _RETRY_BUDGET
         self._probe: asyncio.Event | None = None
         telemetry.api_rate_limit.labels(account).set(rate)
 
     @asynccontextmanager
-    async def leave(self) -> AsyncIterator[None]:
-        """Wait for leave to send one request; raise Paused while the circuit is open."""
+    async def leave(self, about: str = "") -> AsyncIterator[None]:
+        """
+        Wait for leave to send one request; raise Paused while the circuit is open.
+
+        ``about`` names the ticket; requests without a name are each about something else.
+        """
         self._refuse_while_shut()
         began = self._clock.monotonic()
         async with self._slots:
@@ -82,7 +86,7 @@ class Gate:
                 try:
                     yield
                 except ApiError as error:
-                    self._failed(error, sent)
+                    self._failed(error, sent, about)
                     raise
                 else:
                     self._succeeded(sent)
@@ -135,10 +139,10 @@ class Gate:
         if self.rate < self._full_rate:
             self._set_rate(min(self._full_rate, self.rate + self._full_rate * _RECOVERY))
 
-    def _failed(self, error: ApiError, sent: float) -> None:
+    def _failed(self, error: ApiError, sent: float, about: str) -> None:
         if isinstance(error, _OUTAGES):
-            self._failures += 1
-            if self._failures >= _OPENS_AFTER or self.paused_until is not None:
+            self._failed_about = [*self._failed_about, about][-_OPENS_AFTER:]
+            if self._is_out() or self.paused_until is not None:
                 self.hold_until(self._clock.time() + self._pause, str(error))
         elif isinstance(error, RateLimited):
             self._slow_down(sent)
@@ -146,10 +150,15 @@ class Gate:
         elif not isinstance(error, _NEVER_SENT):
             self._succeeded(sent)
 
+    def _is_out(self) -> bool:
+        # The pages of one ticket are asked for side by side, so five failures can be that ticket's alone.
+        several = len(set(self._failed_about)) > 1 or "" in self._failed_about
+        return several and len(self._failed_about) >= _OPENS_AFTER
+
     def _close(self, sent: float) -> None:
         # What was sent before the circuit opened tells nothing of the time since.
         if sent > self._opened_at:
-            self._failures = 0
+            self._failed_about = []
             self.paused_until, self._shut_until = None, _LONG_AGO
 
     def _slow_down(self, sent: float) -> None:

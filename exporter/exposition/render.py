@@ -131,7 +131,7 @@ class Renderer:
         for reading in snapshot.readings:
             key = (reading.watch.account, reading.watch.execute_uuid)
             said = before.get(key)
-            if said is None or said.options is not options:
+            if said is None or said.reading is not reading or said.options is not options:
                 said = _Said(reading, options, self._lines_or_none(reading, options, kind))
             after[key] = said
         self._said[kind] = after

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from exporter.errors import NotFound
 from exporter.poller.schedule import is_stale
 from exporter.snapshot import Reading
 from exporter.sources import Followed
@@ -39,10 +40,12 @@ def followed(held: Mapping[str, Reading], now: float, longest: float) -> Iterato
     """
     Yield the tickets that discovery found once and that are not over, whether or not its filters still let them pass.
 
-    One that could not be read for ``longest`` seconds is gone.
+    One that could not be read for ``longest`` seconds is gone, and sooner one that the API says it does not know.
     """
     for reading in held.values():
         if reading.watch.listed or reading.ticket is None or reading.last_success is None:
+            continue
+        if reading.stale and reading.fault is not None and reading.fault.reason == NotFound.reason:
             continue
         if reading.fault is None or now - reading.last_success <= longest:
             yield Followed(reading.watch, reading.ticket.created)

@@ -17,7 +17,7 @@ from exporter.simulator.model import World
 from exporter.simulator.plan import Plan, Wave
 from exporter.simulator.replay import BadRecordingError, replay
 from exporter.simulator.script import Script, ScriptedTicket
-from exporter.simulator.serve import build, config, listener, play, running
+from exporter.simulator.serve import build, config, listener, running
 from exporter.simulator.world import PlanWorld
 
 __all__ = [
@@ -34,7 +34,6 @@ __all__ = [
     "build",
     "config",
     "listener",
-    "play",
     "replay",
     "running",
 ]

@@ -20,7 +20,7 @@ from exporter.simulator.plan import Plan
 from exporter.simulator.world import PlanWorld
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from starlette.types import ASGIApp
 
@@ -65,14 +65,6 @@ def config(app: ASGIApp, host: str = "127.0.0.1", port: int = 0) -> uvicorn.Conf
         log_config=None,
         timeout_graceful_shutdown=1,
     )
-
-
-async def play(app: ASGIApp, listeners: Sequence[socket.socket]) -> None:
-    """Serve ``app`` on sockets that are bound already, until a signal ends it."""
-    for sock in listeners:
-        # asyncio turns Nagle's algorithm off only where the protocol is named; it costs 40 ms an answer.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    await uvicorn.Server(config(app)).serve(list(listeners))
 
 
 @contextmanager

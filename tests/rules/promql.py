@@ -89,17 +89,9 @@ class Prometheus:
 @contextmanager
 def prometheus(folder: Path, config: dict[str, Any] | None = None) -> Iterator[Prometheus]:
     """Run a Prometheus; without a config it scrapes nothing."""
-    (folder / "prometheus.yml").write_text(yaml.safe_dump(config or {}))
-    url = f"127.0.0.1:{tools.free_port()}"
-    program = [
-        tools.tool("prometheus"),
-        f"--config.file={folder / 'prometheus.yml'}",
-        f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address={url}",
-    ]
-    with tools.running(program, folder / "prometheus.log") as process:
-        process.find("Server is ready to receive web requests")
-        server = Prometheus(f"http://{url}")
+    with tools.prometheus(folder, yaml.safe_dump(config or {})) as asking:
+        tools.until(lambda: asking.get("status/buildinfo"), "Prometheus answers")
+        server = Prometheus(asking.url)
         with server.client:
             yield server
 
