@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench stack format lock wheel release clean
+.PHONY: help demo test check bench stack chart format lock wheel release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ bench: $(VENV)/.installed-dev ## measure against what a user could pick instead 
 
 stack: $(VENV)/.installed-dev ## exporter in demo, Prometheus with our rules, Alertmanager, as processes
 	$(BIN)/python tests/stack.py
+
+chart: $(VENV)/.installed-dev ## write the chart's schema and README
+	$(BIN)/python tests/chart/generate.py
 
 format: $(VENV)/.installed-dev ## format the code
 	$(BIN)/ruff format .

@@ -27,6 +27,7 @@ from exporter.telemetry import Telemetry
 
 UUID = "SCT2026010211040501a3f9c27"
 CANARY = "canary-token-5f2a"
+DEMO_AUTH = {"token": {"token": "demo-token"}}
 
 
 class Highest:
@@ -148,11 +149,7 @@ STATISTICS = {"total_instance": 0, "execute_statistics": []}
 
 def account(url, name="prod", **fields):
     """Return an account of the config."""
-    document = {
-        "accounts": [
-            {"name": name, "endpoint": url, "iam_endpoint": url, "auth": {"token": {"token": "demo-token"}}, **fields}
-        ]
-    }
+    document = {"accounts": [{"name": name, "endpoint": url, "iam_endpoint": url, "auth": DEMO_AUTH, **fields}]}
     return config.parse(json.dumps(document)).accounts[0]
 
 

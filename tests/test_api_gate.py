@@ -30,16 +30,16 @@ def gate(clock, *, rate=10.0, concurrency=8, pause=27.0, telemetry=None, name="p
     return Gate(name, rate=rate, concurrency=concurrency, pause=pause, telemetry=telemetry, clock=clock)
 
 
-async def ask(gate, failure=None):
-    async with gate.leave():
+async def ask(gate, failure=None, about=""):
+    async with gate.leave(about):
         if failure is not None:
             raise failure
 
 
-async def fail(gate, failure, times=1):
+async def fail(gate, failure, times=1, about=""):
     for _ in range(times):
         with pytest.raises(type(failure)):
-            await ask(gate, failure)
+            await ask(gate, failure, about)
 
 
 def test_a_seconds_worth_goes_at_once_and_the_rest_evenly(clock):
@@ -156,6 +156,19 @@ def test_five_outages_in_a_row_open_the_circuit(error, clock, telemetry):
     run(main())
     shown = telemetry.registry.get_sample_value("coc_exporter_api_paused_until_timestamp_seconds", {"account": "prod"})
     assert shown == clock.time() + 27
+
+
+def test_failures_about_one_ticket_alone_are_no_outage_of_the_api(clock):
+    async def main():
+        asked = gate(clock)
+        await fail(asked, ServerFailed(""), times=9, about="SCT1")
+        alone = asked.paused_until
+        await fail(asked, ServerFailed(""), about="SCT2")
+        return alone, asked.paused_until
+
+    alone, together = run(main())
+    assert alone is None
+    assert together is not None
 
 
 @pytest.mark.parametrize("error", [BadRequest, Forbidden, NotFound, Unauthorized])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 
@@ -58,13 +57,6 @@ def test_promtool_finds_nothing_to_say():
 @pytest.mark.parametrize("path", sorted(TESTS.glob("*.test.yaml")), ids=lambda path: path.name.split(".")[0])
 def test_the_rules_do_what_their_tests_say(path):
     run(tools.tool("promtool"), "test", "rules", path)
-
-
-def test_pint_finds_nothing_to_say():
-    pint = shutil.which("pint")
-    if pint is None:
-        pytest.skip("pint is not on PATH; it is not among the tools we build")
-    run(pint, "--offline", "lint", *promql.RULES)
 
 
 def test_each_alert_is_tested_in_each_situation(alert):

@@ -8,6 +8,7 @@ surrogate) takes the patient way, which keeps what can be used, refuses what can
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from functools import cache
 from math import inf
 from types import UnionType
@@ -18,7 +19,9 @@ import msgspec
 from exporter.errors import Malformed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
+
+    from msgspec.structs import FieldInfo
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -71,35 +74,55 @@ def _integer(digits: str) -> float:
 
 
 def _usable(raw: Any, kind: Any, path: str, notes: Notes) -> Any:
-    choices = _choices(kind)
-    if raw is None and type(None) in choices:
+    shape = _shape(kind)
+    if raw is None and shape.optional:
         return None
-    first = choices[0]
-    if isinstance(first, type) and issubclass(first, msgspec.Struct):
-        return _record(raw, first, path, notes)
-    if get_origin(first) is list:
-        return _records(raw, get_args(first)[0], path, notes)
-    if first is msgspec.Raw:
-        return msgspec.Raw(json.dumps(raw).encode())
+    if shape.struct is not None:
+        return _record(raw, shape.struct, path, notes)
+    if shape.item is not None:
+        return _records(raw, shape.item, path, notes)
+    if shape.undecoded:
+        # Of what is left undecoded, nothing but text is ever looked at.
+        return msgspec.Raw(json.dumps(raw).encode() if isinstance(raw, str) else b"null")
     return _scalar(raw, kind, path)
 
 
-def _choices(kind: Any) -> Sequence[Any]:
-    return get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """What kind of value stands in a field: a record, a list of items, something undecoded, or else a scalar."""
+
+    optional: bool
+    struct: type[msgspec.Struct] | None
+    item: Any
+    undecoded: bool
+
+
+@cache
+def _shape(kind: Any) -> _Shape:
+    choices = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    first = choices[0]
+    struct = first if isinstance(first, type) and issubclass(first, msgspec.Struct) else None
+    item = get_args(first)[0] if get_origin(first) is list else None
+    return _Shape(type(None) in choices, struct, item, first is msgspec.Raw)
 
 
 def _scalar(raw: Any, kind: Any, path: str) -> Any:
     try:
         value = msgspec.convert(raw, kind)
-    except (msgspec.ValidationError, OverflowError):
+    except (msgspec.ValidationError, OverflowError, UnicodeError):
         raise _UnusableError(path) from None
     return without_surrogates(value) if isinstance(value, str) else value
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> Mapping[str, FieldInfo]:
+    return {field.name: field for field in msgspec.structs.fields(kind)}
 
 
 def _record(raw: Any, kind: type[msgspec.Struct], path: str, notes: Notes) -> msgspec.Struct:
     if not isinstance(raw, dict):
         raise _UnusableError(path)
-    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    fields = _fields(kind)
     for name in raw.keys() - fields.keys():
         notes.drifted(f"{path}.{name}")
     values = {}
