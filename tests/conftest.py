@@ -6,11 +6,17 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+
+
+# How long an example takes says more of the machine than of us.
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("house")
 
 
 class FakeClock:

@@ -97,7 +97,7 @@ READINGS = st.builds(
 SNAPSHOTS = st.lists(READINGS, max_size=4, unique_by=lambda made: (made.watch.account, made.watch.execute_uuid))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     history=st.lists(
         st.tuples(SNAPSHOTS, st.sampled_from(OPTIONS), st.sampled_from(Format), st.booleans()), min_size=1, max_size=6

@@ -375,7 +375,7 @@ ENDS = st.builds(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.lists(ENDS, max_size=4, unique_by=lambda made: made.id), min_size=1, max_size=6))
 def test_no_example_is_ever_older_than_the_one_shown_before(history):
     held, before = None, {}
@@ -394,7 +394,7 @@ def test_no_example_is_ever_older_than_the_one_shown_before(history):
 WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(account=WORDS, name=WORDS, label=WORDS, host=WORDS, creator=WORDS, reason=st.sampled_from(["", "disk_full"]))
 def test_any_words_come_back_from_both_formats(account, name, label, host, creator, reason):
     failed = Instance(1, "ABNORMAL", 1.0, 2.0, 1.0, Host("r", host), reason)

@@ -142,7 +142,7 @@ STATES = st.builds(
 PAGES = st.lists(STATES, max_size=3, unique_by=lambda state: state.id)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(PAGES, PAGES), min_size=1, max_size=8))
 def test_counts_never_fall_whatever_the_pages_tell(history):
     held = None

@@ -124,7 +124,7 @@ def total(by_batch):
     return sum((Counter(counted) for counted in by_batch.values()), Counter())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4), evolution=st.lists(MOVES, max_size=6))
 def test_thrift_misses_only_changes_that_cancel_out_and_a_full_reading_heals_them(sizes, evolution):
     twin = Twin(sizes)
@@ -157,7 +157,7 @@ def test_thrift_misses_only_changes_that_cancel_out_and_a_full_reading_heals_the
 LIVES = {"R": "P", "P": "FFFAC", "A": "PF", "F": "FB", "C": "C", "B": "B"}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4),
     choices=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 11), st.integers(0, 9)), max_size=25),
@@ -176,7 +176,7 @@ def test_while_one_batch_changes_between_two_polls_every_count_of_every_batch_is
         assert {failure.key for failure in twin.shown.failures()} == twin.failed
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30)
 @given(
     changes=st.lists(
         st.one_of(

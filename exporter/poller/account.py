@@ -55,6 +55,7 @@ class AccountPoller:
         self._telemetry = telemetry
         self._clock = clock
         self._in_flight: set[str] = set()
+        self._listed: int | None = None
 
     def inherit(self, known: Mapping[str, Reading]) -> None:
         """Take over what is known already of the tickets that are watched here, those of discovery included."""
@@ -74,16 +75,17 @@ class AccountPoller:
         due = schedule.due(self.readings.values(), self._clock.time(), self._pace.cadence)
         await self._visit_all(due, began + self._pace.deadline)
         self._let_go()
-        self._conclude(listing, accepted=self.api.accepted > accepted_before)
+        self._conclude(listing or self._emptiness(), accepted=self.api.accepted > accepted_before)
 
     def _ours(self, watches: Iterable[Watch]) -> Iterator[Watch]:
         return (watch for watch in watches if self._pace.owns(watch.execute_uuid))
 
     async def _find(self, until: float) -> Fault | None:
         """Renew the watched tickets; return why the listing tells too little, if it does."""
+        self._listed = None
         try:
             async with asyncio.timeout_at(until):
-                found = await self._listed()
+                found = await self._found()
             self._adopt(found)
             self._refuse_gaps(found)
         except TimeoutError:
@@ -95,7 +97,7 @@ class AccountPoller:
             return self._internal(error, self.state.fault)
         return None
 
-    async def _listed(self) -> Found:
+    async def _found(self) -> Found:
         now = self._clock.time()
         keep = self._pace.keep_finished
         followed = watchlist.followed(self.readings, now, keep + self._pace.cadence.stale_after)
@@ -107,21 +109,28 @@ class AccountPoller:
                 "More tickets than discovery.max_tickets; the oldest are left out",
                 extra={"account": self.account.name, "omitted": found.omitted},
             )
-        told = bool(found.listed) or any(reading.ticket is not None for reading in self.readings.values())
-        self.state = replace(self.state, omitted_tickets=found.omitted, proven=self.state.proven or told)
+        self.state = replace(self.state, omitted_tickets=found.omitted)
+        self._listed = found.listed
         self._hold(watchlist.adopted(self.readings, self._ours(found.watches)))
 
     def _refuse_gaps(self, found: Found) -> None:
-        if found.listed == 0 and not self.state.proven:
-            raise Empty(
-                f"Account {self.account.name} signs in but lists no ticket at all. The wrong site answers like this:"
-                " check region or endpoint, project_id, and discovery.creator."
-            )
         if found.listed is not None and found.stated is not None and found.listed < found.stated:
             raise Incomplete(
                 f"The listing ended after {found.listed} of {found.stated} tickets; those that it told of are watched,"
                 " the next poll tries again."
             )
+
+    def _emptiness(self) -> Fault | None:
+        """Return that the account shows nothing at all, as long as it never showed a ticket."""
+        shown = bool(self._listed) or any(reading.ticket is not None for reading in self.readings.values())
+        self.state = replace(self.state, proven=self.state.proven or shown)
+        if self._listed != 0 or self.state.proven:
+            return None
+        error = Empty(
+            f"Account {self.account.name} signs in but lists no ticket at all. The wrong site answers like this:"
+            " check region or endpoint, project_id, and discovery.creator."
+        )
+        return self._fault(error, self.state.fault)
 
     async def _visit_all(self, due: list[Reading], until: float) -> None:
         queue = iter(due)

@@ -16,21 +16,23 @@ from exporter.exposition import Encoding, Format, Variant
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.scale import Scale
     from bench.sides import Figures
 
 _OF_ALL = 0.05
 _RESIDENT = 150.0
 _PER_INSTANCE = 160.0
+_FULL = 1000
 _PROMETHEUS = Variant(Format.OPENMETRICS, Encoding.GZIP)
 _LARGEST = Variant(Format.TEXT, Encoding.IDENTITY)
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Measure both; the exposition is rendered as Prometheus asks for it."""
-    tickets = 100 if quick else 1000
+    tickets = scale.tickets
     section = Section(f"Polls and memory of {tickets:,} tickets of 200 instances")
     with program("bench.played", "--tickets", str(tickets)) as api:
-        arguments = {"api": api, "tickets": tickets, "cycles": 1 if quick else 2}
+        arguments = {"api": api, "tickets": tickets, "cycles": 1 if scale.quick else 2}
         with sides(exporter=("bench.changes:exporter", arguments)) as started:
             polls, memory = started["exporter"].work(), started["exporter"].work()
         with sides(exporter=("bench.changes:traced", {"api": api, "tickets": min(tickets, 100)})) as started:
@@ -38,10 +40,11 @@ def run(*, quick: bool) -> Section:
     section.raw |= {"polls": polls, "memory": memory, "traced": traced}
     _tell_polls(section, polls)
     section.rows.append(Row("process before the first poll", mebibytes(memory["empty"]), "MiB"))
-    goal = None if quick else _RESIDENT
+    goal = _RESIDENT if tickets >= _FULL else None
     section.rows.append(Row("steady, scraped as OpenMetrics, gzip", mebibytes(memory["packed"]), "MiB", goal))
     section.rows.append(Row("steady, scraped as text, identity, as well", mebibytes(memory["both"]), "MiB", goal))
-    section.rows.append(Row("state of an instance", traced["per_instance"], "bytes", _PER_INSTANCE))
+    section.rows.append(Row("state of an instance, read", traced["read"], "bytes", _PER_INSTANCE))
+    section.rows.append(Row("state of an instance, rendered", traced["rendered"], "bytes", _PER_INSTANCE))
     return section
 
 
@@ -68,31 +71,30 @@ def exporter(api: str, tickets: int, cycles: int) -> Iterator[Figures]:
     polled = Polled(api, tickets)
     with asyncio.Runner() as runner:
 
-        def poll(*, full: bool = False) -> Figures:
-            return runner.run(polled.poll(full=full))
+        def poll() -> Figures:
+            return runner.run(polled.poll(full=False))
 
         def turned(number: int) -> Figures:
             asked(f"{api}/-/turn/{number}")
             return poll()
 
-        poll(full=True)
-        runner.run(polled.board.body(_PROMETHEUS))
-        poll()
         yield {}
         told: dict[str, list[Figures]] = {name: [] for name in ("whole", "all", "one", "none", "one_over")}
+        # Whoever was asked for once is rendered with each poll.
+        runner.run(polled.board.body(_PROMETHEUS))
+        told["whole"].append(runner.run(polled.poll(full=True)))
         for _ in range(cycles):
             told["none"] += [poll(), poll()]
             told["one"] += [turned(1), turned(1)]
             told["all"].append(turned(tickets))
-            told["whole"].append(poll(full=True))
         packed = resident()
         runner.run(polled.board.body(_LARGEST))
         poll()
         poll()
         both = resident()
         asked(f"{api}/-/settle/1")
-        # The polls that see the others end; those that wait for an operator are due again by time alone.
-        poll(full=True)
+        # The polls that see the others end.
+        poll()
         poll()
         told["one_over"] += [turned(1) for _ in range(3)]
         yield told
@@ -101,17 +103,26 @@ def exporter(api: str, tickets: int, cycles: int) -> Iterator[Figures]:
 
 
 def traced(api: str, tickets: int) -> Iterator[Figures]:
-    """Tell the bytes that go when the tickets are let go, by instance."""
+    """Tell the bytes that go when the tickets are let go, by instance: of a first poll, and once it was rendered."""
     polled = Polled(api, tickets)
     with asyncio.Runner() as runner:
         tracemalloc.start()
-        account = polled._exporter.poller.accounts[0]
+        account = polled.account
         runner.run(account.poll())
         number = sum(len(batch.instances) for held in polled.readings.values() for batch in held.ticket.batches)
-        gc.collect()
-        held = tracemalloc.get_traced_memory()[0]
+        before = _traced()
+        for held in polled.readings.values():
+            # What rendering asks of a ticket stays with it.
+            list(held.ticket.executions())
+            list(held.ticket.failures())
+            held.ticket.counts.items()
+        rendered = _traced() - before
         account.readings = {}
-        gc.collect()
-        freed = held - tracemalloc.get_traced_memory()[0]
+        freed = before + rendered - _traced()
         runner.run(polled.aclose())
-    yield {"per_instance": freed / number, "instances": number}
+    yield {"read": (freed - rendered) / number, "rendered": freed / number, "instances": number}
+
+
+def _traced() -> int:
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0]

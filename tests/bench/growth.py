@@ -14,16 +14,17 @@ from bench.sides import program, resident, sides
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.scale import Scale
     from bench.sides import Figures
 
 _LINEAR = 1.1
 _INSTANCES = 10
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Measure tickets of one batch of 10 instances."""
     section = Section("Growth, tickets of 10 instances")
-    sizes = (10, 30, 100, 300, 1000) if quick else (10, 30, 100, 300, 1000, 3000, 10_000)
+    sizes = (10, 30, 100, 300, 1000) if scale.quick else (10, 30, 100, 300, 1000, 3000, 10_000)
     told: dict[int, Figures] = {}
     with program("bench.played", "--tickets", str(sizes[-1]), "--batches", "1") as api:
         for size in sizes:

@@ -23,6 +23,7 @@ from exporter.telemetry import Telemetry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.scale import Scale
     from bench.sides import Figures, Side
     from exporter.config import Config
     from exporter.poller import AccountPoller
@@ -33,14 +34,14 @@ _NO_SLOWER = 1.25
 _STATES = {"stalled": signal.SIGSTOP, "killed": signal.SIGKILL}
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Poll one account over and over beside another that works, then hangs, then is gone."""
     section = Section("One account's API fails: the other's polls, and scrapes")
     with ExitStack() as stack:
         one, other = (
             stack.enter_context(play("bench.played", "--tickets", str(_TICKETS), "--batches", "5")) for _ in range(2)
         )
-        arguments = {"urls": [one.url, other.url], "seconds": 2.0 if quick else _SECONDS}
+        arguments = {"urls": [one.url, other.url], "seconds": 2.0 if scale.quick else _SECONDS}
         with sides(exporter=("bench.isolation:exporter", arguments)) as started:
             url = started["exporter"].ready["url"]
             client = ("bench.scraping:latency", {"url": url, "headers": {}, "seconds": 1.5, "pause": 0.002})

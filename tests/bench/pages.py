@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from bench.polled import asked
 from bench.report import Row, Section
 from bench.sides import program, ratio, rounds, sides, typical
+
+if TYPE_CHECKING:
+    from bench.scale import Scale
 
 _OF_SDK = 0.35
 _OF_BARE = 3.0
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Compare at several concurrencies, with pages of 10 instances, the most that a batch holds."""
     section = Section("CPU per page of 10 instances")
-    for concurrency in (8,) if quick else (1, 8, 32):
-        _compare(section, 10, concurrency, quick=quick)
-    if not quick:
-        _compare(section, 50, 8, quick=quick)
+    for concurrency in (8,) if scale.quick else (1, 8, 32):
+        _compare(section, 10, concurrency, quick=scale.quick)
+    if not scale.quick:
+        _compare(section, 50, 8, quick=scale.quick)
     return section
 
 

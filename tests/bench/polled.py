@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.request
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,8 @@ from exporter.telemetry import Telemetry
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from exporter.poller import AccountPoller
+
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -26,6 +29,14 @@ def asked(url: str) -> Any:
     """Return the JSON that a server of ours answers."""
     with _OPENER.open(url) as answer:
         return json.load(answer)
+
+
+def polled_by(url: str) -> Figures:
+    """Let a server of ours poll every page; return the figures of the poll when it is over."""
+    asked(f"{url}/bench/poll?full=1")
+    while (told := asked(f"{url}/bench/told")) is None:
+        time.sleep(0.2)
+    return told
 
 
 class Polled:
@@ -50,7 +61,7 @@ class Polled:
 
     async def poll(self, *, full: bool) -> Figures:
         """Poll once and publish; with ``full`` every page of every ticket is read."""
-        account = self._exporter.poller.accounts[0]
+        account = self.account
         if full:
             account.readings = {uuid: _unread(reading) for uuid, reading in account.readings.items()}
         before = account.api.accepted
@@ -63,9 +74,14 @@ class Polled:
         return figures | {"requests": account.api.accepted - before, "resident": resident()}
 
     @property
+    def account(self) -> AccountPoller:
+        """The account that is polled."""
+        return self._exporter.poller.accounts[0]
+
+    @property
     def readings(self) -> Mapping[str, Any]:
         """What is held of each ticket."""
-        return self._exporter.poller.accounts[0].readings
+        return self.account.readings
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import time
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.polled import asked
 from bench.report import Row, Section, mebibytes
 from bench.scraping import Scraper
 from bench.sides import program
 
+if TYPE_CHECKING:
+    from bench.scale import Scale
+
 _TICKETS_OF_60_000 = 259
 _TICKETS_OF_55_MB = 1976
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Serve as many series as they did."""
     section = Section("Figures that others published")
     first, size, spent, held = _served(_TICKETS_OF_60_000, {})
@@ -31,7 +35,7 @@ def run(*, quick: bool) -> Section:
     section.rows.append(Row(words, 60_000 / spent, "/s", 21_000, at_least=True))
     words = "60,000 series, resident (meraki-dashboard-exporter: under 256 MiB for 20,000 to 50,000)"
     section.rows.append(Row(words, mebibytes(held), "MiB", 256, note=f"{size / 1e6:.1f} MB of text"))
-    if not quick:
+    if not scale.quick:
         _, size, _, held = _served(_TICKETS_OF_55_MB, {})
         words = "55 MB of text, resident (kube-state-metrics: 385 MiB)"
         section.rows.append(Row(words, mebibytes(held), "MiB", 385, note=f"{size / 1e6:.1f} MB of text"))

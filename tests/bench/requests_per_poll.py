@@ -13,6 +13,7 @@ from bench.sides import program, sides
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from bench.scale import Scale
     from bench.sides import Figures
 
 _POLLS = 20
@@ -20,10 +21,10 @@ _FIXED = 3
 """Statistics, the ticket's own facts, and the list of its batches."""
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Count, from the second poll on, while the running tickets go from event to event."""
     section = Section("Requests per poll")
-    finished = 100 if quick else 1000
+    finished = 100 if scale.quick else 1000
     for words, tickets, running, batches, goal in (
         ("1 running ticket of 20 batches", 1, 1, 20, 4),
         ("100 tickets of which 3 run", 100, 3, 20, 13),

@@ -7,21 +7,25 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import TYPE_CHECKING
 
 from bench.report import Row, Section
 from bench.scraping import Scraper
 from bench.serving import nginx
 from bench.sides import program, sides
 
+if TYPE_CHECKING:
+    from bench.scale import Scale
+
 _OF_STATIC = 0.8
 _OF_GENERATED = 100.0
 _PACKED = {"Accept-Encoding": "gzip"}
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Compare, identity and gzip."""
     section = Section("Scrapes a second")
-    tickets = 200 if quick else 1000
+    tickets = scale.tickets
     with ExitStack() as stack:
         ours = stack.enter_context(program("bench.serving", "ours", "--tickets", str(tickets)))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
@@ -35,7 +39,7 @@ def run(*, quick: bool) -> Section:
             size = (folder / name).stat().st_size
             with program("bench.serving", "bare", "--file", str(folder / name)) as bare:
                 urls = {"ours": f"{ours}/metrics", "nginx": f"{static}/{name}", "bare": f"{bare}/"}
-                told = _rates(urls, headers, 3 if quick else 9)
+                told = _rates(urls, headers, 3 if scale.quick else 9)
             for each in urls:
                 section.rows.append(
                     Row(f"{name}: {each}", median(turn[each] for turn in told), "/s", note=f"{size:,} bytes")
@@ -46,7 +50,7 @@ def run(*, quick: bool) -> Section:
             section.raw[name] = told
             if name == "identity":
                 fastest = median(turn["ours"] for turn in told)
-        generated = _generated(tickets, 1 if quick else 3)
+        generated = _generated(tickets, 1 if scale.quick else 3)
         section.rows.append(Row("identity: generate_latest at each scrape", generated, "s"))
         section.rows.append(Row("identity: ours, times faster", generated * fastest, "x", _OF_GENERATED, at_least=True))
     return section

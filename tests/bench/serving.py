@@ -141,8 +141,15 @@ async def _ours(asked: argparse.Namespace) -> None:
 
     polled = Polled(asked.api, asked.tickets)
 
+    under_way: list[asyncio.Task[Any]] = []
+
+    # Asked for and fetched by two requests: the server does not wait for an answer as long as a poll may last.
     async def poll(request: Any) -> JSONResponse:
-        return JSONResponse(await polled.poll(full=request.query_params.get("full") == "1"))
+        under_way.append(asyncio.ensure_future(polled.poll(full=request.query_params.get("full") == "1")))
+        return JSONResponse({})
+
+    async def told(_request: Any) -> JSONResponse:
+        return JSONResponse(under_way[-1].result() if under_way[-1].done() else None)
 
     async def now(_request: Any) -> JSONResponse:
         return JSONResponse({"cpu": cpu(), "resident": resident()})
@@ -155,7 +162,7 @@ async def _ours(asked: argparse.Namespace) -> None:
         ready=lambda: True,
         reload=reload,
         config_text=str,
-        pages=[Route("/bench/poll", poll), Route("/bench/now", now)],
+        pages=[Route("/bench/poll", poll), Route("/bench/told", told), Route("/bench/now", now)],
     )
     await polled.prepare()
     sockets = [_listener()]

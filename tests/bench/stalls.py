@@ -4,33 +4,36 @@ from __future__ import annotations
 
 import threading
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bench.polled import asked
+from bench.polled import polled_by
 from bench.report import Row, Section
 from bench.scraping import Scraper
 from bench.sides import program, sides
+
+if TYPE_CHECKING:
+    from bench.scale import Scale
 
 _TIMES_IDLE = 3.0
 _PACKED = {"Accept-Encoding": "gzip"}
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Measure both in turn, in the same process, for as long as a poll lasts."""
-    tickets = 100 if quick else 1000
+    tickets = scale.tickets
     section = Section(f"Scrape latency, {tickets:,} tickets, gzip")
     with (
         program("bench.played", "--tickets", str(tickets)) as api,
         program("bench.serving", "ours", "--tickets", str(tickets), "--api", api) as ours,
     ):
-        asked(f"{ours}/bench/poll?full=1")
+        polled_by(ours)
         first = Scraper(f"{ours}/metrics", _PACKED)
         first.scrape()
         first.close()
         arguments: dict[str, Any] = {"url": f"{ours}/metrics", "headers": _PACKED, "seconds": 3.0, "pause": 0.005}
         told = []
         with sides(client=("bench.scraping:latency", arguments)) as started:
-            for _ in range(1 if quick else 2):
+            for _ in range(1 if scale.quick else 2):
                 idle = started["client"].work()
                 busy = _while_polling(ours, started["client"])
                 told.append({"idle": idle, "busy": busy})
@@ -45,7 +48,7 @@ def run(*, quick: bool) -> Section:
 
 def _while_polling(ours: str, client: Any) -> dict[str, float]:
     """Return the worst of the client's rounds that fell into the poll, by p99."""
-    polling = threading.Thread(target=asked, args=(f"{ours}/bench/poll?full=1",))
+    polling = threading.Thread(target=polled_by, args=(ours,))
     polling.start()
     told = []
     while polling.is_alive() or not told:

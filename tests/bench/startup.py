@@ -16,6 +16,8 @@ from bench.sides import environment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from bench.scale import Scale
+
 _LISTENING = 0.5
 _VERSION = 0.15
 _CONFIG = """
@@ -25,7 +27,7 @@ accounts:
 _SDK = "import huaweicloudsdkcoc.v1, huaweicloudsdkcore.auth.credentials, prometheus_client"
 
 
-def run(*, quick: bool) -> Section:
+def run(scale: Scale) -> Section:
     """Measure each many times, in turn; the fastest is what the machine can do, the median what a user sees."""
     section = Section("Start-up")
     with tempfile.TemporaryDirectory() as folder:
@@ -41,7 +43,7 @@ def run(*, quick: bool) -> Section:
             "the imports of an SDK script": lambda: _ended([sys.executable, "-c", _SDK]),
         }
         told: dict[str, list[float]] = {name: [] for name in kinds}
-        for _ in range(3 if quick else 15):
+        for _ in range(3 if scale.quick else 15):
             for name, measure in kinds.items():
                 told[name].append(measure())
     goals = {"--version": _VERSION, "start to listening": _LISTENING}
