@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import ssl
 import tracemalloc
@@ -219,6 +220,35 @@ def test_a_server_that_never_ends_is_given_up_in_time(exchange):
     inner._stream = Stream
     with pytest.raises(TimedOut):
         exchange(inner, timeout=0.05)
+
+
+def test_a_handshake_that_is_cut_off_leaves_no_connection_open(telemetry, clock):
+    async def main():
+        greeted, gone = asyncio.Event(), asyncio.Event()
+
+        async def silent(reader, writer):
+            while await reader.read(4096):
+                greeted.set()
+            gone.set()
+            writer.close()
+
+        inner = httpx.AsyncHTTPTransport()
+        metered = transport.MeteredTransport(inner, account="prod", timeout=60, telemetry=telemetry, clock=clock)
+        async with await asyncio.start_server(silent, "127.0.0.1", 0) as server, metered:
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+            request = httpx.Request("GET", url, extensions={"operation": "statistics"})
+            asking = asyncio.ensure_future(metered.handle_async_request(request))
+            await greeted.wait()
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+            await asyncio.wait_for(gone.wait(), 30)
+
+    gc.disable()
+    try:
+        run(main())
+    finally:
+        gc.enable()
 
 
 def test_the_offset_of_the_apis_clock_is_shown(exchange, telemetry, clock):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
@@ -17,6 +17,10 @@ from exporter.api.foreign import mapped
 from exporter.errors import BodyTooLarge, ProtocolBroken
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import httpcore
+
     from exporter.clock import Clock
     from exporter.telemetry import Telemetry
 
@@ -74,6 +78,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         return answer
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        request.extensions["trace"] = _Handshake().trace
         response = await self._inner.handle_async_request(request)
         try:
             if len(response.headers) > MAX_HEADERS:
@@ -92,6 +97,20 @@ class MeteredTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
+
+
+class _Handshake:
+    """Close the connection of a TLS handshake that was cut off: httpcore does so only for one that failed."""
+
+    def __init__(self) -> None:
+        self._stream: httpcore.AsyncNetworkStream | None = None
+
+    async def trace(self, event: str, details: Mapping[str, Any]) -> None:
+        """Take note of an event of httpcore's."""
+        if event == "connection.connect_tcp.complete":
+            self._stream = details["return_value"]
+        elif event.endswith(".start_tls.failed") and self._stream is not None:
+            await self._stream.aclose()
 
 
 async def _whole_body(response: httpx.Response, host: str) -> bytes:
