@@ -1,8 +1,9 @@
 """
 What survives a restart: the tickets as last read, their counted past, and pauses, in one SQLite file.
 
-Written once per poll, in one transaction, only what changed. A file that cannot be used is set aside and the exporter
-runs on: everything but the past of retried instances can be read from the API again.
+Written once per poll, in one transaction, only what changed. A file that is no database of ours is set aside and the
+exporter runs on: everything but the past of retried instances can be read from the API again. One that only cannot be
+had now (it is held by another exporter, its folder is read-only) is left alone.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _VERSION = 1
+_HELD_FOR = 1.0
 _SCHEMA = """
 CREATE TABLE readings (account TEXT, execute_uuid TEXT, reading BLOB NOT NULL, PRIMARY KEY (account, execute_uuid));
 CREATE TABLE pauses (account TEXT PRIMARY KEY, until REAL NOT NULL);
@@ -102,6 +104,10 @@ class Storage:
 def _opened(path: Path) -> sqlite3.Connection:
     try:
         return _connected(path)
+    except sqlite3.OperationalError as error:
+        raise UsageError(
+            f"{path} cannot be used for --storage.path: {error}: is the disk full, does another exporter hold it?"
+        ) from error
     except sqlite3.DatabaseError as error:
         aside = path.with_name(f"{path.name}.unusable")
         _logger.error(  # noqa: TRY400  the sentence says all
@@ -120,7 +126,7 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _connected(path: Path) -> sqlite3.Connection:
     """Return an open file of our version; raise DatabaseError for any other."""
-    database = sqlite3.connect(path, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=_HELD_FOR, check_same_thread=False)
     try:
         _prepare(database)
     except BaseException:
@@ -130,6 +136,8 @@ def _connected(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(database: sqlite3.Connection) -> None:
+    # One process alone, so no shared memory is needed beside the file: that could not be made on a full disk.
+    database.execute("PRAGMA locking_mode = EXCLUSIVE")
     database.execute("PRAGMA journal_mode = WAL")
     # With WAL this loses no more than the last transaction when power fails, and nothing when we are killed.
     database.execute("PRAGMA synchronous = NORMAL")

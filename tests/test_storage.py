@@ -143,6 +143,16 @@ def test_a_folder_that_does_not_exist_is_one_sentence(tmp_path):
         Storage(tmp_path / "none" / "coc.db")
 
 
+def test_a_file_that_another_exporter_holds_is_left_alone(path):
+    holder = Storage(path)
+    with pytest.raises(UsageError, match=r"database is locked: .* does another exporter hold it"):
+        Storage(path)
+    holder.save(snapshot(READING), {})
+    holder.close()
+    assert reopened(path) == {("prod", "SCT"): READING}
+    assert [each.name for each in path.parent.iterdir()] == ["coc.db"]
+
+
 def test_a_full_disk_is_logged_once_and_polling_goes_on(path, caplog):
     storage = Storage(path)
     # The same error that a full disk gives.
