@@ -42,6 +42,7 @@ DROP_REASONS = ("duration_mismatch", "duration_range", "malformed_record", "malf
 """Why a record, or a value of it, was refused: the closed set of ``coc_exporter_dropped_records_total``."""
 
 _LATENCY_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _DRIFT_LIMIT = 50
 _LONGEST_PATH = 120
 _UNFIT = re.compile(r"[^A-Za-z0-9_.=-]")
@@ -105,6 +106,13 @@ class Telemetry:
         self.render_failures = self._counter(
             "coc_exporter_render_failures_total",
             "Tickets left out of an exposition because of a fault in the exporter.",
+        )
+        self.event_loop_lag = Histogram(
+            "coc_exporter_event_loop_lag_seconds",
+            "How much later than asked the event loop woke, looked at once a second.",
+            unit="seconds",
+            buckets=_LAG_BUCKETS,
+            registry=self.registry,
         )
         self.log_messages = self._counter(
             "coc_exporter_log_messages_total", "Log lines of level warning and error.", "level"

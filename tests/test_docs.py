@@ -85,6 +85,7 @@ ROOMS = {
     "server": {"exposition", "errors", "telemetry", ""},
     "reasons": {"snapshot", "config"},
     "storage": {"snapshot", "errors"},
+    "watchdog": {"telemetry", "clock"},
     "pages": {"snapshot"},
     "simulator": set(),
 }

@@ -33,6 +33,7 @@ CONTRACT = {
     "coc_exporter_api_request_rate_limit": ("gauge", {"account"}),
     "coc_exporter_api_queue_wait_seconds": ("histogram", {"account"}),
     "coc_exporter_api_paused_until_timestamp_seconds": ("gauge", {"account"}),
+    "coc_exporter_event_loop_lag_seconds": ("histogram", set()),
     "coc_exporter_exposition_bytes": ("gauge", {"format", "encoding"}),
     "coc_exporter_render_duration_seconds": ("gauge", {"format", "encoding"}),
     "coc_exporter_shard_ordinal": ("gauge", set()),

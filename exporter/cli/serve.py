@@ -21,6 +21,7 @@ from exporter.errors import UsageError
 from exporter.server import WebConfigFile, notify, open_sockets, serve, shown
 from exporter.sharding import Shard
 from exporter.telemetry import Telemetry
+from exporter.watchdog import watch_loop
 
 if TYPE_CHECKING:
     import argparse
@@ -54,15 +55,17 @@ async def _serve(asked: argparse.Namespace, telemetry: Telemetry) -> None:
         sockets = open_sockets(asked.listen or [_DEFAULT_ADDRESS], os.environ)
         if asked.demo:
             _tell_urls(sockets, asked)
+        clock = SystemClock()
         exporter = Exporter(
-            loaded, telemetry, SystemClock(), storage=_storage(asked), shard=Shard(asked.shard, asked.total_shards)
+            loaded, telemetry, clock, storage=_storage(asked), shard=Shard(asked.shard, asked.total_shards)
         )
         stack.push_async_callback(exporter.aclose)
         reloader = Reloader(exporter, asked.config_file, telemetry)
         front = Front(exporter, reloader, asked)
         serving = serve(front, sockets, web_config=web, stop=stop, tell=partial(notify, environ=os.environ))
         hangup = stack.enter_context(set_by(signal.SIGHUP))
-        await _until_served(serving, exporter.run(), reloader.watch(hangup, automatic=asked.auto_reload))
+        reloading = reloader.watch(hangup, automatic=asked.auto_reload)
+        await _until_served(serving, exporter.run(), reloading, watch_loop(telemetry, clock))
 
 
 async def _until_served(serving: Coroutine[Any, Any, None], *beside: Coroutine[Any, Any, None]) -> None:
