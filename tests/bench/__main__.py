@@ -21,6 +21,7 @@ COMPARISONS = (
     "stalls",
     "changes",
     "startup",
+    "restart",
     "growth",
     "requests_per_poll",
     "isolation",
