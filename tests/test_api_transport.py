@@ -80,10 +80,10 @@ def endless(chunk):
     ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress), (None, bytes)]
 )
 def test_a_body_is_unpacked_whatever_its_chunks(exchange, encoding, pack):
-    packed = pack(b"hello " * 1000)
+    packed = pack(b"hello " * 100_000)
     headers = {} if encoding is None else {"content-encoding": encoding}
     inner = Inner(*(packed[place : place + 7] for place in range(0, len(packed), 7)), headers=headers)
-    assert exchange(inner).content == b"hello " * 1000
+    assert exchange(inner).content == b"hello " * 100_000
     assert inner.closed
 
 
@@ -97,7 +97,7 @@ def test_an_encoding_that_was_not_asked_for_is_refused(exchange, encoding):
         exchange(Inner(b"x", headers={"content-encoding": encoding}))
 
 
-def test_a_gzip_bomb_is_refused_within_bounded_memory(exchange, monkeypatch):
+def test_a_gzip_bomb_is_refused_and_never_held_twice(exchange, monkeypatch):
     monkeypatch.setattr(transport, "MAX_BODY", 4 * 1024 * 1024)
     packer = zlib.compressobj(1, zlib.DEFLATED, 31)
     bomb = packer.compress(bytes(64 * 1024 * 1024)) + packer.flush()
@@ -111,7 +111,7 @@ def test_a_gzip_bomb_is_refused_within_bounded_memory(exchange, monkeypatch):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 16 * 1024 * 1024
+    assert peak < 6 * 1024 * 1024
     assert inner.closed
 
 

@@ -17,7 +17,7 @@ from exporter.api.foreign import mapped
 from exporter.errors import BodyTooLarge, ProtocolBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     import httpcore
 
@@ -28,6 +28,8 @@ MAX_BODY = 64 * 1024 * 1024
 """Bytes of an answer, packed or not: 50 logs of 1 MB, and room."""
 
 MAX_HEADERS = 200
+
+_STEP = 256 * 1024
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _OWN_CLOCK = frozenset({"metadata_token", "metadata_key"})
@@ -120,11 +122,11 @@ async def _whole_body(response: httpx.Response, host: str) -> bytes:
     received = size = 0
     async for chunk in response.aiter_raw():
         received += len(chunk)
-        part = chunk if unpack is None else _unpacked(unpack, chunk, MAX_BODY - size, host)
-        size += len(part)
-        if max(received, size) > MAX_BODY:
-            raise BodyTooLarge(f"{host} sent more than {MAX_BODY} bytes for one answer.")
-        parts.append(part)
+        for part in (chunk,) if unpack is None else _unpacked(unpack, chunk, host):
+            size += len(part)
+            if max(received, size) > MAX_BODY:
+                raise BodyTooLarge(f"{host} sent more than {MAX_BODY} bytes for one answer.")
+            parts.append(part)
     if unpack is not None and received and not unpack.eof:
         raise ProtocolBroken(f"{host} sent a compressed answer that breaks off.")
     return b"".join(parts)
@@ -136,11 +138,14 @@ def _unpacking(encoding: str, host: str) -> zlib._Decompress | None:
     return None if encoding == "identity" else zlib.decompressobj(_GZIP_OR_ZLIB)
 
 
-def _unpacked(unpack: zlib._Decompress, chunk: bytes, room: int, host: str) -> bytes:
+def _unpacked(unpack: zlib._Decompress, chunk: bytes, host: str) -> Iterator[bytes]:
     # What follows the end would be kept by zlib, however much it is.
     if unpack.eof:
         raise ProtocolBroken(f"{host} sent more than one compressed answer at once.")
     try:
-        return unpack.decompress(chunk, room + 1)
+        while chunk:
+            # In steps, for zlib holds twice what it returns at once.
+            yield unpack.decompress(chunk, _STEP)
+            chunk = unpack.unconsumed_tail
     except zlib.error as error:
         raise ProtocolBroken(f"{host} sent a compressed answer that cannot be decoded.") from error
