@@ -16,6 +16,14 @@ if TYPE_CHECKING:
     from exporter.snapshot import Batch, Instance
 
 
+def turns(ticket: Ticket) -> set[float]:
+    """Return the times, in Unix seconds, between which nothing about the ticket changed."""
+    told = {ticket.created, ticket.finished}
+    for _, instance in ticket.instances():
+        told |= {instance.created, instance.finished}
+    return {moment for moment in told if moment is not None}
+
+
 def ticket_at(ticket: Ticket, moment: float) -> Ticket:
     """Return the ticket as it was at ``moment``, in Unix seconds."""
     batches = tuple(_batch_at(batch, ticket, moment) for batch in ticket.batches)

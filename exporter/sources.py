@@ -7,6 +7,7 @@ Filters are applied here, whatever the API's own do: the unit of its time filter
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,24 @@ async def find(
     orders = [order for order in chosen if not _long_over(order, now, keep_finished)]
     watches, omitted = merged(account, orders, followed, account.discovery.max_tickets)
     return Found(watches, omitted, listed, stated)
+
+
+async def past(account: Account, api: Api, start: float, end: float) -> tuple[Watch, ...]:
+    """
+    Return the tickets that were watched between two times in Unix seconds; raise an ApiError when the listing fails.
+
+    Discovery's limits of status and number speak of the present: each ticket ran once, and was found then.
+    """
+    if account.discovery is None:
+        return fixed(account)
+    discovery = account.discovery.model_copy(update={"status": ()})
+    chosen, _, _ = await _recent(api, discovery, start)
+    orders = [order for order in chosen if _lived(order, start, end)]
+    return merged(account, orders, (), sys.maxsize)[0]
+
+
+def _lived(order: Listed, start: float, end: float) -> bool:
+    return (order.created is None or order.created < end) and (order.finished is None or order.finished >= start)
 
 
 def merged(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import subprocess
+import sys
 import time
 from collections import defaultdict
 
@@ -12,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed
-from tools import exporter, prometheus, tool, until
+from tools import ROOT, exporter, prometheus, tool, until
 
 from exporter import config, families, simulator
-from exporter.cli.backfill import BLOCK, Span, aligned, moment
+from exporter.cli.backfill import BLOCK, aligned, in_order, moment
+from exporter.cli.chronicle import Span
 from exporter.cli.wiring import Exporter
 from exporter.errors import UsageError
 from exporter.exposition import Encoding, Format, Variant
@@ -197,27 +199,151 @@ def test_backfill_says_what_live_polling_had_seen(both):
         assert told[when] == live_samples, when
 
 
-def test_a_real_prometheus_serves_the_blocks(both):
-    seen, output, folder = both
-    data = folder / "data"
-    done = subprocess.run(
-        [tool("promtool"), "tsdb", "create-blocks-from", "openmetrics", output, data],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+TARGET = {"job": "coc-exporter", "instance": "localhost:10262"}
+
+
+def promtool(*arguments):
+    command = [tool("promtool"), "tsdb", "create-blocks-from", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    last = max(seen)
+
+
+def stored(ask, when):
+    """Return the samples of one moment, without the labels of the target."""
+    rows = ask.get("query", query=f'{{__name__=~"coc_.+",job="coc-exporter"}}[1s] @ {when}').get("result", [])
+    told = {}
+    for row in rows:
+        labels = row["metric"].items() - TARGET.items()
+        name = row["metric"]["__name__"]
+        told[name, frozenset(labels - {("__name__", name)})] = float(row["values"][-1][1])
+    return told
+
+
+def without_empty_labels(shown):
+    """Return samples as Prometheus keeps them."""
+    return {(name, frozenset(pair for pair in labels if pair[1])): value for (name, labels), value in shown.items()}
+
+
+def test_a_real_prometheus_serves_the_blocks(both):
+    """Every sample of every moment is as live polling had it, with the labels of the target."""
+    seen, output, folder = both
+    promtool("openmetrics", *(f"--label={name}={value}" for name, value in TARGET.items()), output, folder / "data")
     with prometheus(folder, "global: {}\n") as ask:
-        query = f"sum by (status) (coc_instances @ {last})"
-        answer = until(lambda: ask(query), "the blocks")
-    finished = [value for key, value in answer.items() if ("status", "FINISHED") in key]
-    truth = sum(
-        value
-        for (name, labels), value in seen[last].items()
-        if name == "coc_instances" and ("status", "FINISHED") in labels
-    )
-    assert finished == [truth]
+        until(lambda: stored(ask, max(seen)), "the blocks")
+        for when, live_samples in seen.items():
+            assert stored(ask, when) == without_empty_labels(live_samples), when
+
+
+def test_promtool_records_the_past_from_the_blocks(both):
+    seen, output, folder = both
+    first = folder / "recording"
+    first.mkdir()
+    promtool("openmetrics", *(f"--label={name}={value}" for name, value in TARGET.items()), output, first / "data")
+    span = (f"--start={min(seen):.0f}", f"--end={max(seen) + 30:.0f}", "--eval-interval=30s")
+    with prometheus(first, "global: {}\n") as ask:
+        until(lambda: stored(ask, max(seen)), "the blocks")
+        rules = ROOT / "helm/coc-exporter/files/rules/coc-recording.yaml"
+        promtool("rules", f"--url={ask.url}", *span, f"--output-dir={folder / 'data'}", rules)
+    with prometheus(folder, "global: {}\n") as ask:
+        answer = until(lambda: ask(f"ticket:coc_instance_failures:sum @ {max(seen)}"), "the recorded blocks")
+    assert list(answer.values()) == [2.0]
+
+
+LISTED = """
+accounts:
+  - name: prod
+    endpoint: {url}
+    auth: {{token: {{token: demo-token}}}}
+    discovery: {{created_within: 1h, status: [PROCESSING], max_tickets: 1}}
+poll: {{interval: 30s, requests_per_second: 200}}
+"""
+
+
+def test_discovery_finds_what_was_there_then_whatever_it_would_find_now(tmp_path):
+    """Status, number and age are limits of the present: the past had its own present."""
+    day = (time.time() // BLOCK - 36) * BLOCK
+    script = simulator.Script()
+    for name, created, finished in (
+        ("SCT-before", day - 2 * 3600, day - 3600),
+        ("SCT-into", day - 1800, day + 60),
+        ("SCT-within", day + 60, day + 600),
+        ("SCT-open", day + 120, None),
+        ("SCT-after", day + BLOCK + 60, day + BLOCK + 600),
+    ):
+        ticket = script.ticket(name, batches=[1], created=created)
+        ticket.set(ticket.ids()[0], "PROCESSING", at=created + 5)
+        if finished is not None:
+            ticket.finish(at=finished)
+    app = simulator.build(world=script)
+    with simulator.running(app) as url:
+        backfilled(tmp_path, LISTED.format(url=url), day, day + 60)
+    told = set(re.findall(r'execute_uuid="([^"]+)"', (tmp_path / "past.om").read_text()))
+    assert told == {"SCT-into", "SCT-within", "SCT-open"}
+    assert app.state.requests["statistics"] == 3
+
+
+MEASURED = """
+import resource, subprocess, sys
+subprocess.run([sys.executable, "-m", "exporter", "backfill", *sys.argv[1:]], check=True)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+"""
+
+
+def backfilled(folder, config_text, start, end):
+    """Run the command; return the most memory that it held, in MiB, and the size of what it wrote, likewise."""
+    (folder / "config.yaml").write_text(config_text)
+    output = folder / "past.om"
+    flags = (f"--config.file={folder / 'config.yaml'}", f"--start={start}", f"--end={end}", f"--output={output}")
+    # A process begins with the most that its parent ever held; so a small one stands in between.
+    done = subprocess.run([sys.executable, "-c", MEASURED, *flags], check=True, capture_output=True, timeout=120)
+    return int(done.stdout) / 1024, output.stat().st_size / 1024**2
+
+
+def long_ticket(script, name, start, hours):
+    """A ticket of 50 instances that end one by one over the hours."""
+    ticket = script.ticket(name, batches=[10] * 5, created=start)
+    for place, number in enumerate(ticket.ids()):
+        began = start + place * hours * 3600 / 50
+        ticket.set(number, "FINISHED", began=began, at=began + hours * 72, log="x" * 20_000)
+    ticket.status("FINISHED", at=start + hours * 3600)
+
+
+def test_memory_grows_neither_with_the_tickets_nor_with_their_length(tmp_path):
+    start = (time.time() // BLOCK - 24) * BLOCK
+    script = simulator.Script()
+    long_ticket(script, "SCT-short", start, 1)
+    for number in range(8):
+        long_ticket(script, f"SCT-{number}", start, 12)
+    with simulator.running(simulator.build(world=script)) as url:
+        short = CONFIG.format(url=url).replace("SCT-past", "SCT-short")
+        every = "".join(f"{{execute_uuid: SCT-{number}}}, " for number in range(8))
+        many = CONFIG.format(url=url).replace("{execute_uuid: SCT-past}", every)
+        little, small = backfilled(tmp_path, short, start, start + 3600)
+        much, large = backfilled(tmp_path, many, start, start + 12 * 3600)
+    assert large > 50 * small
+    assert much < little + 24
+
+
+def test_tickets_are_read_ahead_but_no_further_than_wanted():
+    under_way, most = set(), 0
+
+    async def read(number):
+        nonlocal most
+        under_way.add(number)
+        most = max(most, len(under_way))
+        await asyncio.sleep(0)
+        return number
+
+    async def every():
+        async for number in in_order((read(number) for number in range(9)), 3):
+            under_way.discard(number)
+            yield number
+
+    async def told():
+        return [number async for number in every()]
+
+    assert asyncio.run(told()) == list(range(9))
+    assert most == 3
 
 
 def test_a_ticket_that_cannot_be_read_is_exit_1(tmp_path):

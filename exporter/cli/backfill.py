@@ -1,71 +1,48 @@
-"""``coc-exporter backfill``: tickets of the past as OpenMetrics with timestamps, for promtool to make blocks of."""
+"""
+``coc-exporter backfill``: tickets of the past as OpenMetrics with timestamps, for promtool to make blocks of.
+
+Tickets are read, written and forgotten one by one, so that memory does not grow with their number.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import sys
+import logging
 import tempfile
-from collections import defaultdict
+from collections import deque
 from contextlib import ExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import takewhile
 from math import floor
 from typing import IO, TYPE_CHECKING, Self
 
-from exporter import config, families, log, reasons
+from exporter import config, log, reasons
+from exporter.cli.chronicle import Span, chronicle
 from exporter.cli.once import replacing
 from exporter.cli.progress import bar
 from exporter.cli.wiring import Exporter, options
 from exporter.clock import SystemClock
-from exporter.errors import UsageError
-from exporter.exposition import Format, write
-from exporter.history import ticket_at
-from exporter.snapshot import Reading, Snapshot
+from exporter.errors import ApiError, UsageError
+from exporter.poller.visit import visit
+from exporter.snapshot import Reading
+from exporter.sources import past
 from exporter.telemetry import Telemetry
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import AsyncIterator, Coroutine, Iterable
+    from pathlib import Path
 
-    from prometheus_client import Metric
-    from prometheus_client.samples import Sample
-
+    from exporter.api import Api
     from exporter.config import Config
     from exporter.families import Options
+    from exporter.snapshot import Watch
 
-    Family = Callable[[Snapshot, Options], Metric]
+_logger = logging.getLogger(__name__)
 
 BLOCK = 2 * 3600.0
 """Seconds of a block of Prometheus: promtool makes a block of each span that begins at a multiple of it."""
 
-_SHOWN_AFTER = 300.0
 _EOF = b"# EOF\n"
-
-# What speaks of our polls, and what no time of the API tells.
-_LEFT_OUT = frozenset(
-    {
-        "coc_ticket_up",
-        "coc_ticket_last_success_timestamp_seconds",
-        "coc_ticket_count_disagreement",
-        "coc_ticket_current_batch",
-    }
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """From ``start`` until before ``end``, in Unix seconds, a sample each ``step`` seconds."""
-
-    start: float
-    end: float
-    step: float
-
-    def moments(self, first: float, last: float) -> Iterator[float]:
-        """Yield the multiples of the step within the span, from ``first`` to ``last``."""
-        number = -floor(-max(first, self.start) / self.step)
-        moments = (count * self.step for count in range(number, sys.maxsize))
-        return takewhile(lambda moment: moment < self.end and moment <= last, moments)
 
 
 def run(asked: argparse.Namespace) -> int:
@@ -73,8 +50,13 @@ def run(asked: argparse.Namespace) -> int:
     log.setup(asked.log_level, asked.log_format)
     loaded = config.load(asked.config_file, check_pattern=reasons.fault)
     span = aligned(moment(asked.start), moment(asked.end), loaded.poll.interval, SystemClock().time())
-    complete = asyncio.run(_backfill(loaded, span, asked))
-    return 0 if complete else 1
+    return 0 if asyncio.run(_backfill(loaded, span, asked.output)) else 1
+
+
+async def _backfill(loaded: Config, span: Span, output: Path) -> bool:
+    backfill = Backfill(loaded, span)
+    await backfill.write(output)
+    return backfill.complete
 
 
 def aligned(start: float, end: float, step: float, now: float) -> Span:
@@ -99,25 +81,70 @@ def moment(text: str) -> float:
     return (told if told.tzinfo is not None else told.replace(tzinfo=UTC)).timestamp()
 
 
-async def _backfill(loaded: Config, span: Span, asked: argparse.Namespace) -> bool:
-    exporter = Exporter(loaded, Telemetry(process=False), SystemClock())
-    try:
-        async with bar("Reading tickets", exporter.poller.progress):
-            await exporter.poller.once()
-    finally:
-        await exporter.aclose()
-    readings = exporter.board.current.readings
-    written = 0
-    with replacing(asked.output) as file, _Parts() as parts:
-        async with bar("Writing tickets", lambda: (written, len(readings))):
-            for reading in readings:
-                await asyncio.to_thread(parts.add, reading, span, options(loaded))
-                written += 1
-        parts.join(file)
-    return all(reading.up for reading in readings)
+class Backfill:
+    """Reads the tickets of a span and writes them; ``complete`` tells whether all of them could be read."""
+
+    def __init__(self, loaded: Config, span: Span) -> None:
+        # Logs are needed for the reasons alone.
+        quiet = loaded.model_copy(update={"web": loaded.web.model_copy(update={"show_logs": False})})
+        self._exporter = Exporter(quiet, Telemetry(process=False), SystemClock())
+        self._span = span
+        self._options = options(loaded)
+        self._at_once = loaded.poll.concurrency
+        self._written = self._found = 0
+        self.complete = True
+
+    async def write(self, output: Path) -> None:
+        """Write the past of every ticket."""
+        try:
+            with replacing(output) as file, Parts() as parts:
+                async with bar("Writing tickets", lambda: (self._written, self._found)):
+                    found = await self._watches()
+                    readings = (self._read(api, watch) for api, watch in found)
+                    async for reading in in_order(readings, self._at_once):
+                        await asyncio.to_thread(parts.add, reading, self._span, self._options)
+                        self._written += 1
+                parts.join(file)
+            _logger.info("Written", extra={"tickets": self._written, "file": str(output)})
+        finally:
+            await self._exporter.aclose()
+
+    async def _watches(self) -> list[tuple[Api, Watch]]:
+        found: list[tuple[Api, Watch]] = []
+        for poller in self._exporter.poller.accounts:
+            try:
+                watches = await past(poller.account, poller.api, self._span.start, self._span.end)
+            except ApiError as error:
+                self._missed(error, account=poller.account.name)
+            else:
+                found += [(poller.api, watch) for watch in watches]
+            self._found = len(found)
+        return found
+
+    async def _read(self, api: Api, watch: Watch) -> Reading:
+        try:
+            return Reading(watch, await visit(api, watch, None, full=True))
+        except ApiError as error:
+            self._missed(error, account=watch.account, ticket=watch.execute_uuid)
+            return Reading(watch)
+
+    def _missed(self, error: ApiError, **what: str) -> None:
+        self.complete = False
+        _logger.error("Not in the file, for it could not be read", extra={**what, "err": str(error)})
 
 
-class _Parts:
+async def in_order(readings: Iterable[Coroutine[None, None, Reading]], at_once: int) -> AsyncIterator[Reading]:
+    """Yield what the coroutines return, in their order; no more than ``at_once`` are under way or wait to be taken."""
+    ahead: deque[asyncio.Task[Reading]] = deque()
+    for reading in readings:
+        ahead.append(asyncio.create_task(reading))
+        if len(ahead) >= at_once:
+            yield await ahead.popleft()
+    while ahead:
+        yield await ahead.popleft()
+
+
+class Parts:
     """A file for each family: a family's samples must stand together, and tickets come one by one."""
 
     def __init__(self) -> None:
@@ -132,10 +159,10 @@ class _Parts:
 
     def add(self, reading: Reading, span: Span, shown: Options) -> None:
         """Write the history of one ticket."""
-        for name, header, lines in told(reading, span, shown):
+        for name, header, lines in chronicle(reading, span, shown):
             if name not in self._files:
                 self._files[name] = header, self._stack.enter_context(_unnamed_file())
-            self._files[name][1].write(lines)
+            self._files[name][1].writelines(lines)
 
     def join(self, file: IO[bytes]) -> None:
         """Write every family to ``file``."""
@@ -149,37 +176,3 @@ class _Parts:
 
 def _unnamed_file() -> IO[bytes]:
     return tempfile.TemporaryFile()
-
-
-def told(reading: Reading, span: Span, shown: Options) -> Iterator[tuple[str, bytes, bytes]]:
-    """Yield for each family its name, its header, and the sample lines of a ticket's whole history."""
-    moments = list(_moments(reading, span))
-    for family in families.OF_TICKETS:
-        metric = family(Snapshot(), shown)
-        header = write([metric], Format.OPENMETRICS)
-        if metric.name not in _LEFT_OUT:
-            metric.samples = _ordered(sample for when in moments for sample in _samples(family, reading, when, shown))
-            yield metric.name, header, write([metric], Format.OPENMETRICS).removeprefix(header)
-
-
-def _moments(reading: Reading, span: Span) -> Iterator[float]:
-    ticket = reading.ticket
-    if ticket is None or ticket.created is None:
-        return iter(())
-    last = span.end if ticket.finished is None else ticket.finished + _SHOWN_AFTER
-    return span.moments(ticket.created, last)
-
-
-def _samples(family: Family, reading: Reading, when: float, shown: Options) -> Iterator[Sample]:
-    if reading.ticket is not None:
-        past = Reading(reading.watch, ticket_at(reading.ticket, when))
-        for sample in family(Snapshot(readings=(past,)), shown).samples:
-            yield sample._replace(timestamp=when, exemplar=None)
-
-
-def _ordered(samples: Iterable[Sample]) -> list[Sample]:
-    """Return the samples with those of one metric together, each metric in the order of time."""
-    metrics: defaultdict[tuple[tuple[str, str], ...], list[Sample]] = defaultdict(list)
-    for sample in samples:
-        metrics[tuple((name, value) for name, value in sample.labels.items() if name != "le")].append(sample)
-    return [sample for metric in metrics.values() for sample in metric]
