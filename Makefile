@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP_FLAGS := --quiet --disable-pip-version-check
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
@@ -45,11 +46,18 @@ lock: $(VENV)/.installed-dev ## renew the hash-locked dependencies
 
 wheel: $(VENV)/.installed-dev ## build the wheel into dist/, the same bytes each time
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1767225600) \
-	  $(BIN)/python -m hatchling build -t wheel
+	  $(BIN)/python -m hatchling build -t wheel --clean
 
+# The SBOM is of what an installation really holds: licences and who needs whom stand in no lock file.
+SBOM := build/sbom
 release: wheel ## the wheel, its SBOM (CycloneDX) and their checksums, in dist/
-	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --short-PURLs \
-	  -o dist/sbom.cdx.json requirements.lock
+	$(BIN)/python -m venv --clear --without-pip $(SBOM)
+	$(BIN)/python -m pip --python=$(SBOM)/bin/python install $(PIP_FLAGS) --require-hashes -r requirements.lock
+	$(BIN)/python -m pip --python=$(SBOM)/bin/python install $(PIP_FLAGS) --no-deps --no-index dist/*.whl
+	version=$$($(SBOM)/bin/coc-exporter --version | cut -d' ' -f2) && \
+	  sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > $(SBOM)/pyproject.toml
+	$(BIN)/cyclonedx-py environment --pyproject $(SBOM)/pyproject.toml --output-reproducible --short-PURLs \
+	  -o dist/sbom.cdx.json $(SBOM)/bin/python
 	cd dist && sha256sum *.whl sbom.cdx.json > SHA256SUMS
 
 clean: ## remove what was built
@@ -59,10 +67,10 @@ $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/pyvenv.cfg requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
 	touch $@
