@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -124,6 +125,37 @@ def test_a_stuck_reader_on_a_closing_connection_is_cut() -> None:
         assert server.wait_for_connections(0)
 
 
+def test_a_stuck_reader_of_a_second_answer_on_the_same_connection_is_cut() -> None:
+    """Asked for before the first was taken, the second has a time of its own."""
+    shown = site(board=FakeBoard({Format.TEXT: HUGE}))
+    with running(shown, limits=Limits(response_time=0.5)) as server, server.connect(SMALL_WINDOW) as slow:
+        slow.sendall(GET.replace(b"/metrics", b"/-/healthy") + GET)
+        assert slow.recv(16).startswith(b"HTTP/1.1 200")
+        assert server.wait_for_connections(0)
+        assert len(until_closed(slow)) < len(HUGE)
+
+
+def test_nothing_more_is_written_for_a_client_that_asked_twice_and_left(caplog: pytest.LogCaptureFixture) -> None:
+    with running(site(board=FakeBoard({Format.TEXT: HUGE}))) as server:
+        with server.connect(SMALL_WINDOW) as leaving:
+            slow_reader(leaving)
+            leaving.sendall(GET)
+        assert server.wait_for_connections(0)
+        assert server.tell(LAST_GET.replace(b"/metrics", b"/-/healthy")).startswith(b"HTTP/1.1 200 ")
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
+
+
+def test_a_client_that_asks_on_without_waiting_is_cut() -> None:
+    """Each request that waits costs memory, and a packet has room for thousands."""
+    board = HeldBoard()
+    with running(site(board=board)) as server, server.connect() as connection:
+        connection.sendall(GET)
+        assert board.asked.acquire(timeout=10)
+        with suppress(ConnectionError):
+            connection.sendall(GET * 20)
+        assert until_closed(connection) == b""
+
+
 SLOW_REQUESTS = {
     "nothing at all": b"",
     "half a request line": b"GET /met",
@@ -182,6 +214,11 @@ BIG = {
     "an unknown method": (b"BREW / HTTP/1.1\r\nHost: a\r\n\r\n", b"400 "),
     "a line break in the path": (b"GET /a\nb HTTP/1.1\r\nHost: a\r\n\r\n", b"400 "),
     "two lengths": (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", b"400 "),
+    "HTTP/0.9": (b"GET /metrics\r\n\r\n", b"400 "),
+    "HTTP/0.9 with a host": (b"GET /metrics\r\nHost: a\r\n\r\n", b"400 "),
+    "no host": (b"GET /metrics HTTP/1.1\r\n\r\n", b"400 "),
+    "two hosts": (b"GET /metrics HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", b"400 "),
+    "a host that is none": (b"GET /metrics HTTP/1.1\r\nHost: a/b\r\n\r\n", b"400 "),
     "length and chunks": (b"POST / HTTP/1.1\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n", b"400 "),
 }
 
@@ -192,6 +229,11 @@ def test_a_request_out_of_bounds_is_refused(request_bytes: bytes, status: bytes)
         answer = server.tell(request_bytes)
     assert answer.startswith(b"HTTP/1.1 " + status)
     assert b"connection: close" in answer
+
+
+def test_http_1_0_needs_no_host() -> None:
+    with running() as server:
+        assert server.tell(b"GET /-/healthy HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
 
 
 def test_an_endless_body_is_cut() -> None:

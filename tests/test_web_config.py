@@ -280,11 +280,33 @@ async def _remembered(number: int) -> int:
     for index in range(number):
         encoded = base64.b64encode(f"u{index}:p".encode())
         assert not await passwords.accept({b"alice": HASH.encode()}, b"Basic " + encoded)
-    return len(passwords._verdicts)
+    return sum(map(len, passwords._verdicts.values()))
 
 
 def test_only_a_hundred_verdicts_are_remembered() -> None:
     assert asyncio.run(_remembered(110)) == 100
+
+
+async def _guessed(number: int) -> list[bool]:
+    passwords = Passwords()
+    users = {b"alice": HASH.encode()}
+    right = basic("alice", PASSWORD)["Authorization"].encode()
+    verdicts = [await passwords.accept(users, right)]
+    for index in range(number):
+        await passwords.accept(users, basic("alice", str(index))["Authorization"].encode())
+    return [*verdicts, await passwords.accept(users, right)]
+
+
+def test_guessing_does_not_make_a_scraper_pay_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def matches(password: bytes, _hashed: bytes) -> bool:
+        calls.append(password)
+        return password == PASSWORD.encode()
+
+    monkeypatch.setattr(basic_auth, "_matches", matches)
+    assert asyncio.run(_guessed(150)) == [True, True]
+    assert calls.count(PASSWORD.encode()) == 1
 
 
 @given(st.binary(max_size=60))

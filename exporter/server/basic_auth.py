@@ -2,7 +2,7 @@
 Passwords against their bcrypt hashes.
 
 A name that is not known costs as much as one that is. One hash is computed at a time, off the event loop, and the
-last hundred verdicts are remembered, so that a scraper pays once.
+last hundred verdicts of each kind are remembered, so that a scraper pays once, however many passwords others guess.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Passwords:
     """Tell whether credentials are right; safe to ask from many requests at once."""
 
     def __init__(self) -> None:
-        self._verdicts: OrderedDict[bytes, bool] = OrderedDict()
+        self._verdicts: dict[bool, OrderedDict[bytes, None]] = {True: OrderedDict(), False: OrderedDict()}
         self._one_at_a_time = asyncio.Lock()
 
     async def accept(self, users: Mapping[bytes, bytes], authorization: bytes) -> bool:
@@ -48,17 +48,27 @@ class Passwords:
     async def _verdict(self, name: bytes, hashed: bytes, password: bytes) -> bool:
         # A digest, so that no password stays in memory for longer than its request.
         key = hashlib.sha256(b"\0".join([hashed, binascii.hexlify(name), password])).digest()
-        if key not in self._verdicts:
+        verdict = self._remembered(key)
+        if verdict is None:
             async with self._one_at_a_time:
-                if key not in self._verdicts:
-                    self._remember(key, verdict=await asyncio.to_thread(_matches, password, hashed))
-        self._verdicts.move_to_end(key)
-        return self._verdicts[key]
+                verdict = self._remembered(key)
+                if verdict is None:
+                    verdict = await asyncio.to_thread(_matches, password, hashed)
+                    self._remember(key, verdict=verdict)
+        return verdict
+
+    def _remembered(self, key: bytes) -> bool | None:
+        for verdict, keys in self._verdicts.items():
+            if key in keys:
+                keys.move_to_end(key)
+                return verdict
+        return None
 
     def _remember(self, key: bytes, *, verdict: bool) -> None:
-        self._verdicts[key] = verdict
-        if len(self._verdicts) > _REMEMBERED:
-            self._verdicts.popitem(last=False)
+        keys = self._verdicts[verdict]
+        keys[key] = None
+        if len(keys) > _REMEMBERED:
+            keys.popitem(last=False)
 
 
 def credentials(authorization: bytes) -> tuple[bytes | None, bytes]:

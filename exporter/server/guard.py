@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Headers = tuple[tuple[bytes, bytes], ...]
 
+_HARDENED = {"X-Content-Type-Options": "nosniff"}
+
 
 class Guard:
     """Let pass to ``app`` what the web config, as it stands at that moment, lets pass."""
@@ -35,9 +37,9 @@ class Guard:
         config = self._web.fresh()
         app: ASGIApp = self._app
         if not self._bucket.allows(config.rate, self._clock()):
-            app = PlainTextResponse("Too Many Requests\n", 429)
+            app = PlainTextResponse("Too Many Requests\n", 429, _HARDENED)
         elif config.users and not await self._passwords.accept(config.users, _authorization(scope)):
-            app = PlainTextResponse("Unauthorized\n", 401, {"WWW-Authenticate": "Basic"})
+            app = PlainTextResponse("Unauthorized\n", 401, {"WWW-Authenticate": "Basic", **_HARDENED})
         await app(scope, receive, _with_headers(send, config.headers) if config.headers else send)
 
 

@@ -7,7 +7,9 @@ is made of them. A connection that exceeds a time is cut, whatever is left in it
 
 from __future__ import annotations
 
+import re
 import time
+from collections import deque
 from dataclasses import dataclass
 from email.utils import formatdate
 from functools import lru_cache
@@ -21,9 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from uvicorn import Config
+    from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
     from uvicorn.server import ServerState
 
     Admits = Callable[[Mapping[str, object] | None], bool]
+
+_HOST = re.compile(rb"[A-Za-z0-9._~!$&'()*+,;=:%\[\]-]*")
+_VERSIONS = ("1.0", "1.1")
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,7 @@ class Limits:
     headers: int = 100
     header_bytes: int = 16 * 1024
     request_bytes: int = 64 * 1024
+    pipelined: int = 16
     request_time: float = 10.0
     response_time: float = 60.0
     idle_time: int = 75
@@ -56,7 +63,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._received = 0
         self._header_bytes = 0
+        self._header_count = 0
+        self._headers_ended = False
         self._fault = HTTPStatus.BAD_REQUEST
+        self._unanswered: deque[RequestResponseCycle] = deque()
         self.closed: asyncio.Future[None] = self.loop.create_future()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn does
@@ -70,9 +80,13 @@ class BoundedProtocol(HttpToolsProtocol):
         self._begin("request", self._limits.request_time)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection and its timers."""
+        """Forget the connection and its timers; nothing more is written for any of its requests."""
         for name in tuple(self._timers):
             self._end(name)
+        # uvicorn tells the last request alone.
+        for cycle in self._unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
         super().connection_lost(exc)
         self.closed.set_result(None)
 
@@ -89,7 +103,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to measure a request."""
         super().on_message_begin()
-        self._header_bytes = 0
+        self._header_bytes = self._header_count = 0
+        self._headers_ended = False
         self._begin("request", self._limits.request_time)
 
     def on_url(self, url: bytes) -> None:
@@ -99,17 +114,26 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header, or a trailer."""
+        """Take a header; a trailer is bounded likewise, and dropped."""
         self._header_bytes += len(name) + len(value)
-        if self._header_bytes > self._limits.header_bytes or len(self.headers) >= self._limits.headers:
+        self._header_count += 1
+        if self._header_bytes > self._limits.header_bytes or self._header_count > self._limits.headers:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
-        super().on_header(name, value)
+        # Else what stands behind the body could sign in, or name another host, for what stands before it.
+        if not self._headers_ended:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """Begin to answer."""
+        """Begin to answer, unless the request is one that a proxy before us may have read in another way."""
+        self._headers_ended = True
+        if self.parser.get_http_version() not in _VERSIONS or not self._names_one_host():
+            self._refuse(HTTPStatus.BAD_REQUEST)
+        if len(self._unanswered) >= self._limits.pipelined:
+            self._refuse(HTTPStatus.TOO_MANY_REQUESTS)
         self.server_state.default_headers = [(b"date", _date(int(time.time())))]
         self._begin("response", self._limits.response_time)
         super().on_headers_complete()
+        self._unanswered.append(self.cycle)
 
     def on_message_complete(self) -> None:
         """Note that the request is whole."""
@@ -119,9 +143,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """Note that the response is handed to the transport."""
+        self._unanswered.popleft()
         # What a closing transport still holds must be taken within the time as well.
         if not self.transport.is_closing():
             self._end("response")
+            if self._unanswered:
+                self._begin("response", self._limits.response_time)
         super().on_response_complete()
 
     def timeout_keep_alive_handler(self) -> None:
@@ -130,11 +157,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse a request; within a response nothing sensible can be said any more."""
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._unanswered:
             self.transport.abort()
             return
         self.transport.write(_refusal(self._fault, msg))
         self.transport.close()
+
+    def _names_one_host(self) -> bool:
+        hosts = [value for name, value in self.headers if name == b"host"]
+        if not hosts:
+            return self.parser.get_http_version() == "1.0"
+        return len(hosts) == 1 and _HOST.fullmatch(hosts[0]) is not None
 
     def _refuse(self, status: HTTPStatus) -> None:
         self._fault = status
@@ -161,6 +194,7 @@ def _refusal(status: HTTPStatus, reason: str) -> bytes:
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
         "content-type: text/plain; charset=utf-8\r\n"
         f"content-length: {len(body)}\r\n"
+        "x-content-type-options: nosniff\r\n"
         "connection: close\r\n\r\n"
     )
     return (head + body).encode("ascii")
