@@ -62,8 +62,8 @@ def setup(level: str, style: str, count: Callable[[str], None] | None = None) ->
     root = logging.getLogger()
     root.handlers = [handler] if count is None else [handler, _Counting(count)]
     root.setLevel({"warn": "WARNING"}.get(level, level.upper()))
-    for chatty in ("httpx", "httpcore", "asyncio", "uvicorn.access", "uvicorn.error"):
-        # httpx logs every URL at info, and httpcore every header, tokens included, at debug.
+    for chatty in ("httpx", "aiohttp", "asyncio", "uvicorn.access", "uvicorn.error"):
+        # httpx logs every URL at info.
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

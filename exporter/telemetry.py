@@ -70,6 +70,7 @@ class Telemetry:
         self._build_poll_metrics()
         self._build_api_metrics()
         self._drift_paths: set[str] = set()
+        self._shown: dict[tuple[Gauge, str], float | None] = {}
 
     def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
         return Gauge(name, text, labels, unit=_unit(name), registry=self.registry)
@@ -209,11 +210,21 @@ class Telemetry:
 
     def paused(self, account: str, until: float | None) -> None:
         """Show when the account is tried again, or that it is not paused."""
-        _show(self.api_paused_until, account, until)
+        self._show(self.api_paused_until, account, until)
 
     def token_expires(self, account: str, at: float | None) -> None:
         """Show when the account's token or temporary key ends, or that none is known."""
-        _show(self.api_token_expiry, account, at)
+        self._show(self.api_token_expiry, account, at)
+
+    def _show(self, gauge: Gauge, account: str, value: float | None) -> None:
+        """Set an account's series, or let it vanish; most often nothing changed since the last request."""
+        if self._shown.get((gauge, account)) == value:
+            return
+        self._shown[gauge, account] = value
+        if value is None:
+            gauge.remove_by_labels({"account": account})
+        else:
+            gauge.labels(account).set(value)
 
     def forget_account(self, account: str) -> None:
         """Drop every series of an account that left the config."""
@@ -228,15 +239,9 @@ class Telemetry:
             self.api_paused_until,
         ):
             family.remove_by_labels({"account": account})
+        for gauge in (self.api_token_expiry, self.api_paused_until):
+            self._shown.pop((gauge, account), None)
 
 
 def _unit(name: str) -> str:
     return next((unit for unit in ("seconds", "bytes") if name.endswith(f"_{unit}")), "")
-
-
-def _show(gauge: Gauge, account: str, value: float | None) -> None:
-    """Set an account's series, or let it vanish."""
-    if value is None:
-        gauge.remove_by_labels({"account": account})
-    else:
-        gauge.labels(account).set(value)

@@ -67,17 +67,17 @@ def test_a_redirect_is_not_followed_and_the_environment_not_asked(connected):
         assert http._mounts == {}
 
 
-def pool(http):
-    return type(http._transport._inner._pool).__name__
+def proxy(http):
+    return http._transport._inner.proxy
 
 
 def test_the_proxy_is_on_the_way_to_the_api_and_not_to_the_metadata_service(connected):
     api = connected(proxy_url="http://proxy.example:3128", auth={"ecs_metadata": {}})
-    assert (pool(api._http), pool(api._others[0])) == ("AsyncHTTPProxy", "AsyncConnectionPool")
+    assert (proxy(api._http), proxy(api._others[0])) == ("http://proxy.example:3128", None)
 
 
 def tls(api):
-    return api._http._transport._inner._pool._ssl_context
+    return api._http._transport._inner.tls
 
 
 def test_certificates_are_verified_unless_the_config_says_otherwise(connected):

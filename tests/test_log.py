@@ -74,6 +74,6 @@ def test_libraries_that_would_log_headers_are_kept_quiet():
     try:
         log.setup("debug", "json")
         assert not logging.getLogger("httpx").isEnabledFor(logging.INFO)
-        assert not logging.getLogger("httpcore").isEnabledFor(logging.DEBUG)
+        assert not logging.getLogger("aiohttp").isEnabledFor(logging.DEBUG)
     finally:
         logging.getLogger().handlers, logging.getLogger().level = before

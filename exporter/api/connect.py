@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from exporter.api.carrier import AiohttpTransport
 from exporter.api.client import Api, Limits, headers
 from exporter.api.gate import Gate
 from exporter.api.transport import MeteredTransport
@@ -130,13 +131,8 @@ def sign_in(auth: Auth, iam_url: str, plain: Callable[..., Send], clock: Clock, 
     return SigningAuth(metadata, clock.time)
 
 
-def _transport(account: Account, concurrency: int, *, direct: bool) -> httpx.AsyncHTTPTransport:
-    return httpx.AsyncHTTPTransport(
-        verify=_tls(account),
-        trust_env=False,
-        proxy=None if direct or account.proxy_url is None else account.proxy_url,
-        limits=httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency),
-    )
+def _transport(account: Account, concurrency: int, *, direct: bool) -> AiohttpTransport:
+    return AiohttpTransport(_tls(account), proxy=None if direct else account.proxy_url, connections=concurrency)
 
 
 def _tls(account: Account) -> ssl.SSLContext:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 
@@ -17,9 +17,7 @@ from exporter.api.foreign import mapped
 from exporter.errors import BodyTooLarge, ProtocolBroken
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    import httpcore
+    from collections.abc import Iterator
 
     from exporter.clock import Clock
     from exporter.telemetry import Telemetry
@@ -80,7 +78,6 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         return answer
 
     async def _exchange(self, request: httpx.Request) -> httpx.Response:
-        request.extensions["trace"] = _Handshake().trace
         response = await self._inner.handle_async_request(request)
         try:
             if len(response.headers) > MAX_HEADERS:
@@ -89,7 +86,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         finally:
             await response.aclose()
         headers = [(name, value) for name, value in response.headers.items() if name in _KEPT_HEADERS]
-        return httpx.Response(response.status_code, headers=headers, content=content, request=request)
+        return httpx.Response(response.status_code, headers=headers, content=content)
 
     def _note_clock(self, response: httpx.Response) -> None:
         theirs = unix_seconds(response.headers.get("date", ""))
@@ -99,20 +96,6 @@ class MeteredTransport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         """Close the connections."""
         await self._inner.aclose()
-
-
-class _Handshake:
-    """Close the connection of a TLS handshake that was cut off: httpcore does so only for one that failed."""
-
-    def __init__(self) -> None:
-        self._stream: httpcore.AsyncNetworkStream | None = None
-
-    async def trace(self, event: str, details: Mapping[str, Any]) -> None:
-        """Take note of an event of httpcore's."""
-        if event == "connection.connect_tcp.complete":
-            self._stream = details["return_value"]
-        elif event.endswith(".start_tls.failed") and self._stream is not None:
-            await self._stream.aclose()
 
 
 async def _whole_body(response: httpx.Response, host: str) -> bytes:
