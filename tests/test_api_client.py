@@ -12,7 +12,7 @@ import pytest
 from conftest import run
 from rigs import CANARY, STATISTICS, UUID, Rig, in_turn, ok, page, raw, refusal, row
 
-from exporter import errors
+from exporter import __version__, errors
 from exporter.auth import TokenAuth
 from exporter.snapshot import Statistics, StatusCount
 
@@ -87,16 +87,40 @@ def test_every_endpoint_is_asked_as_its_page_documents_it():
         "/v1/job/script/orders?creator=%E8%BF%90%E7%BB%B4%20user~1&limit=100",
     ]
     assert {request.method for request in rig.sent} == {"GET"}
-    assert {request.headers["x-language"] for request in rig.sent} == {"en-us"}
-    assert {request.headers["x-auth-token"] for request in rig.sent} == {CANARY}
-    counted = {op: rig.value(REQUESTS, operation=op, code="200") for op in ("ticket", "batch_page", "list_tickets")}
-    assert counted == {"ticket": 1, "batch_page": 2, "list_tickets": 1}
+    headers = {
+        "accept": "application/json",
+        "accept-encoding": "gzip",
+        "user-agent": f"coc-exporter/{__version__}",
+        "x-language": "en-us",
+        "x-auth-token": CANARY,
+    }
+    for request in rig.sent:
+        assert headers.items() <= dict(request.headers).items()
+    operations = ("ticket", "statistics", "batches", "batch_page", "list_tickets")
+    counted = [rig.value(REQUESTS, operation=operation, code="200") for operation in operations]
+    assert counted == [1, 1, 1, 2, 1]
 
 
-def test_an_id_never_leaves_its_part_of_the_path():
-    rig = Rig(lambda _request: ok(STATISTICS))
-    answered(rig, "statistics", "../x?y#z")
-    assert rig.sent[0].url.raw_path == b"/v1/job/script/orders/..%2Fx%3Fy%23z/statistics"
+@pytest.mark.parametrize(
+    ("method", "rest"),
+    [("ticket", b""), ("statistics", b"/statistics"), ("batches", b"/batches"), ("batch", b"/batches/1")],
+)
+def test_an_id_never_leaves_its_part_of_the_path(method, rest):
+    rig = Rig(in_turn(raw(b"", 400)))
+
+    async def main():
+        with pytest.raises(errors.UnexpectedStatus):
+            await getattr(rig.api, method)("../x?y#z", *([1] if method == "batch" else []))
+
+    run(main())
+    path, _, _ = rig.sent[0].url.raw_path.partition(b"?")
+    assert path == b"/v1/job/script/orders/..%2Fx%3Fy%23z" + rest
+
+
+def test_a_filter_never_becomes_another_parameter():
+    rig = Rig(in_turn(ok({"total": 0, "data": []})))
+    run(listed(rig.api, {"creator": "a&limit=1/b"}))
+    assert rig.sent[0].url.query == b"creator=a%26limit%3D1%2Fb&limit=100"
 
 
 # What is tried again.
@@ -196,6 +220,19 @@ def test_no_slot_is_held_while_a_retry_waits():
     assert len(rig.sent) == 3
 
 
+def test_a_retry_may_follow_at_once():
+    """Full jitter begins at nothing, and no answer asked for more."""
+    rig = Rig(in_turn(refusal(429), ok(STATISTICS)))
+    rig.api._random = Lowest()
+    assert attempted(rig) is None
+    assert rig.clock.slept == [0]
+
+
+class Lowest:
+    def uniform(self, low, _high):
+        return low
+
+
 # Retry-After.
 
 
@@ -208,6 +245,19 @@ def test_a_stated_delay_wins_over_a_shorter_one_of_ours(status):
     rig = Rig(in_turn(refusal(status, **{"retry-after": "7"}), ok(STATISTICS)))
     assert attempted(rig) is None
     assert rig.clock.slept == [7]
+
+
+def test_the_longest_delay_that_is_waited_for_is_twenty_seconds():
+    rig = Rig(in_turn(refusal(429, **{"retry-after": "20"}), ok(STATISTICS)))
+    assert attempted(rig) is None
+    assert rig.clock.slept == [20]
+
+
+def test_a_stated_date_that_is_past_leaves_ours(clock):
+    rig = Rig(in_turn(refusal(429, **{"retry-after": later(clock, -50)}), ok(STATISTICS)), clock)
+    rig.api._random = Lowest()
+    assert attempted(rig) is None
+    assert rig.clock.slept == [0]
 
 
 def test_a_stated_delay_may_be_a_date(clock):
@@ -229,10 +279,11 @@ def test_a_long_delay_holds_the_account_back_instead_of_waiting(attempts, value,
     rig = Rig(in_turn(refusal(429, **{"retry-after": value}), ok(STATISTICS)), attempts=attempts)
 
     async def main():
-        with pytest.raises(errors.RateLimited):
+        with pytest.raises(errors.RateLimited) as told:
             await rig.api.statistics(UUID)
-        with pytest.raises(errors.Paused):
+        with pytest.raises(errors.Paused) as paused:
             await rig.api.statistics(UUID)
+        assert str(paused.value).endswith(str(told.value))
 
     run(main())
     assert rig.clock.slept == []
@@ -301,6 +352,39 @@ def test_an_answer_that_is_no_success_has_its_reason(answer, kind):
     assert len(rig.sent) == 1
 
 
+THROTTLED = "the API throttles us; lower poll.requests_per_second."
+MESSAGES = [
+    (refusal(429), f"HTTP 429: {THROTTLED}"),
+    (refusal(429, "APIGW.0308"), f"HTTP 429, APIGW.0308: {THROTTLED}"),
+    (raw(b'{"error_code": "APIGW.0308"}'), f"HTTP 200, APIGW.0308: {THROTTLED}"),
+    (
+        refusal(400, "COC.00040709"),
+        "HTTP 400, COC.00040709: the API knows no such ticket; check execute_uuid and the account's region.",
+    ),
+    (
+        raw(b'{"error_code": "COC.00010014"}'),
+        "HTTP 200, COC.00010014: the API refused the request; check project_id and the account's region.",
+    ),
+    (raw(b"", 404), "HTTP 404: this host does not serve the COC API; check region or endpoint."),
+    (raw(b"", 500), "HTTP 500: the API failed inside; it is tried again."),
+    (raw(b"", 204), "HTTP 204: an answer that the API does not document; is a proxy in between?"),
+]
+
+
+@pytest.mark.parametrize(("answer", "message"), MESSAGES, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_message_tells_what_was_asked_what_came_and_what_to_do(answer, message):
+    assert str(attempted(Rig(in_turn(answer), attempts=1))) == f"statistics: {message}"
+
+
+def test_what_is_no_answer_to_the_question_is_told_with_the_question():
+    error = attempted(Rig(in_turn(raw(HTML))), "batches")
+    assert str(error).startswith("The answer to batches is not JSON")
+    other = {"execute_uuid": "SCT-other", "status": "FINISHED"}
+    assert str(attempted(Rig(in_turn(ok(other))), "ticket")).startswith("The answer to ticket tells of something else")
+    error = attempted(Rig(in_turn(ok(page(row(1)) | {"batch_index": 2}))), "batch_page", 1, None)
+    assert str(error).startswith("The answer to batch_page tells of something else")
+
+
 def test_a_success_code_beside_the_data_is_a_success():
     assert attempted(Rig(in_turn(raw(b'{"error_code":"COC.00000000","data":{"execute_statistics":[]}}')))) is None
 
@@ -353,6 +437,45 @@ def test_only_an_answer_of_the_api_itself_tells_that_we_are_accepted(answer, acc
     rig = Rig(in_turn(answer), attempts=1)
     attempted(rig)
     assert rig.api.accepted == accepted
+
+
+def test_every_accepted_answer_counts():
+    rig = Rig(in_turn(ok(STATISTICS), refusal(400, "COC.00040709"), refusal(400, "COC.00040709"), ok(STATISTICS)))
+
+    async def main():
+        await asyncio.gather(*(rig.api.statistics(UUID) for _ in range(4)), return_exceptions=True)
+
+    run(main())
+    assert rig.api.accepted == 4
+
+
+def test_the_last_error_is_the_last_one():
+    rig = Rig(in_turn(raw(b"", 500), raw(b"", 204)), attempts=2)
+    assert rig.api.last_error is None
+    attempted(rig)
+    assert type(rig.api.last_error) is errors.UnexpectedStatus
+
+
+def test_that_we_hold_back_is_the_last_error_while_there_is_no_other():
+    rig = Rig(in_turn(ok(STATISTICS)))
+    rig.gate.hold_until(rig.clock.time() + 60, "asked to wait")
+    attempted(rig)
+    assert type(rig.api.last_error) is errors.Paused
+
+
+def test_whatever_fails_about_one_ticket_is_no_outage_of_the_api():
+    rig = Rig(in_turn(raw(b"", 500)), attempts=1)
+
+    async def main():
+        asked = [rig.api.ticket(UUID), rig.api.statistics(UUID), rig.api.batches(UUID)]
+        pages = [rig.api.batch_page(UUID, index, None) for index in (1, 2, 3)]
+        await asyncio.gather(*asked, *pages, return_exceptions=True)
+        assert rig.gate.paused_until is None
+        with pytest.raises(errors.ServerFailed):
+            await listed(rig.api, {})
+        assert rig.gate.paused_until is not None
+
+    run(main())
 
 
 def test_the_last_error_is_what_failed_and_not_that_we_hold_back():
@@ -442,7 +565,7 @@ def paged(*pages):
 def test_a_batch_is_read_to_its_end_in_the_apis_order():
     rig = Rig(paged(page(row(9), row(7), total=3), page(row(3), total=3)))
     batch = answered(rig, "batch", UUID, 1)
-    assert (batch.stated, [instance.id for instance in batch.instances]) == (3, [9, 7, 3])
+    assert (batch.index, batch.stated, [instance.id for instance in batch.instances]) == (1, 3, [9, 7, 3])
 
 
 @pytest.mark.parametrize("instances", [None, []])
@@ -512,6 +635,7 @@ def test_a_listing_is_read_in_either_direction(order):
     rig = Rig(handler)
     pages = run(listed(rig.api, {}))
     assert [order.id for page in pages for order in page.items] == ids
+    assert [page.total for page in pages] == [250] * 3
     assert len(rig.sent) == 3
 
 

@@ -199,21 +199,29 @@ def test_any_bytes_are_read_or_malformed(body):
 
 
 @pytest.mark.parametrize(
-    ("body", "code"),
+    ("body", "found"),
     [
-        ({"error_code": "COC.00040709", "error_msg": "m"}, "COC.00040709"),
-        ({"errorCode": "APIG.0301", "errorMsg": "m"}, "APIG.0301"),
-        ({"code": "EPS.0003", "message": "m"}, "EPS.0003"),
-        ({"error": {"code": "EPS.0003", "message": "m"}}, "EPS.0003"),
-        ({"error": {"code": 401, "message": "m", "title": "Unauthorized"}}, ""),
-        ({"error_code": "no code at all, but a sentence with canary", "error_msg": "m"}, ""),
-        ({"error_code": {"a": 1}, "error_msg": 7}, ""),
-        ([], ""),
-        ("text", ""),
+        ({"error_code": "COC.00040709", "error_msg": "m"}, ("COC.00040709", "m")),
+        ({"errorCode": "APIG.0301", "errorMsg": "m"}, ("APIG.0301", "m")),
+        ({"code": "EPS.0003", "message": "m"}, ("EPS.0003", "m")),
+        ({"code": "EPS.0003"}, ("EPS.0003", "")),
+        ({"title": "x", "error": {"code": "EPS.0003", "message": "m"}}, ("EPS.0003", "m")),
+        ({"a": {"error": {"code": "EPS.0003", "message": "m"}}}, ("EPS.0003", "m")),
+        ({"a": {"b": {"error": {"code": "EPS.0003", "message": "m"}}}}, ("", "")),
+        ({"error": {"code": 401, "message": "m", "title": "Unauthorized"}}, ("", "m")),
+        ({"error_code": "no code at all, but a sentence with canary", "error_msg": "m"}, ("", "m")),
+        ({"error_code": {"a": 1}, "error_msg": 7}, ("", "7")),
+        ({"a": 1, "b": {}}, ("", "")),
+        ([], ("", "")),
+        ("text", ("", "")),
     ],
 )
-def test_a_code_is_found_where_the_official_sdk_finds_it(body, code):
-    assert error_of(json.dumps(body).encode())[0] == code
+def test_code_and_text_are_found_where_the_official_sdk_finds_them(body, found):
+    assert error_of(json.dumps(body).encode()) == found
+
+
+def test_a_body_that_is_no_json_has_neither_code_nor_text():
+    assert error_of(b"<html>") == ("", "")
 
 
 @given(JSON)

@@ -17,6 +17,7 @@ THIRTY_DAYS_MS = 30 * 24 * 3600 * 1000
         pytest.param(311284, 0, 311282, (311.282, "duration_mismatch"), id="two milliseconds off does not agree"),
         pytest.param(311, 1697946452436, 1697946763467, (311.0, None), id="seconds that agree are seconds"),
         pytest.param(312, 0, 311031, (312.0, None), id="seconds may be rounded up"),
+        pytest.param(310, 0, 311000, (311.0, "duration_mismatch"), id="a whole second off does not agree"),
         pytest.param(310, 0, 311031, (311.031, "duration_mismatch"), id="seconds that do not agree are refused"),
         pytest.param(5, 0, 60000, (60.0, "duration_mismatch"), id="agrees with neither unit"),
         pytest.param(68943, None, None, (68.943, None), id="no times: milliseconds"),

@@ -63,8 +63,11 @@ def test_a_marker_that_does_not_move_ends_in_incomplete_after_two_pages():
 
 
 def test_pages_that_end_before_the_total_are_incomplete():
-    with pytest.raises(Incomplete, match="3 of 4"):
+    with pytest.raises(Incomplete) as raised:
         run(paging.whole(listing(range(3), cap=2, total=4)))
+    assert str(raised.value) == (
+        "The pages ended after 3 of 4 instances; the last whole data is kept, the next poll tries again."
+    )
 
 
 def test_a_batch_that_grows_between_pages_is_read_to_its_new_end():

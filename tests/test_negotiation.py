@@ -60,6 +60,19 @@ ACCEPTS = {
     "everything excluded": (b"*/*;q=0", TEXT_004),
     "a wildcard excludes what is not named": (b"*/*;q=0, text/plain;version=1.0.0", TEXT_100 + "underscores"),
     "the better of two equal ranges": (TWICE, OM_100 + "values"),
+    "a version tells more than its type": (
+        b"text/plain;q=0.9, text/plain;version=0.0.4;q=0.1, application/openmetrics-text;q=0.5",
+        TEXT_100 + "underscores",
+    ),
+    "a type tells more than a range of types": (
+        b"text/*;q=0.9, text/plain;q=0.1, application/openmetrics-text;q=0.5",
+        OM_100 + "underscores",
+    ),
+    "a range of types tells more than anything": (
+        b"*/*;q=0.9, text/*;q=0.1, application/openmetrics-text;q=0.5",
+        OM_100 + "underscores",
+    ),
+    "a quality with two values is none": (b"application/openmetrics-text;q=0=1", TEXT_004),
     "escaping underscores": (b"text/plain;version=1.0.0;escaping=underscores", TEXT_100 + "underscores"),
     "escaping dots": (b"text/plain;version=1.0.0;escaping=dots", TEXT_100 + "dots"),
     "escaping values": (b"text/plain;version=1.0.0;escaping=values", TEXT_100 + "values"),
@@ -95,6 +108,8 @@ ENCODINGS = {
     "gzip excluded from anything": (b"*, gzip;q=0", Encoding.IDENTITY),
     "identity preferred": (b"identity, gzip;q=0.5", Encoding.IDENTITY),
     "identity less": (b"identity;q=0.5, gzip", Encoding.GZIP),
+    "identity no more than gzip": (b"identity, gzip", Encoding.GZIP),
+    "the better of two names of gzip": (b"gzip, x-gzip;q=0", Encoding.GZIP),
     "another only": (b"br, zstd", Encoding.IDENTITY),
     "malformed": (b"gzip;q=much", Encoding.IDENTITY),
     "no UTF-8": (b"gzip\xff", Encoding.IDENTITY),
