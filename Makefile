@@ -6,10 +6,10 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench stack chart format lock wheel release clean
+.PHONY: help demo test check bench stack chart cluster-test format lock wheel release clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed ## run the exporter against the embedded simulator; DEMO_FLAGS are passed on
 	$(BIN)/python -m exporter serve --demo $(DEMO_FLAGS)
@@ -33,6 +33,9 @@ stack: $(VENV)/.installed-dev ## exporter in demo, Prometheus with our rules, Al
 
 chart: $(VENV)/.installed-dev ## write the chart's schema and README
 	$(BIN)/python tests/chart/generate.py
+
+cluster-test: $(VENV)/.installed-dev ## install every scenario of the chart into a real API server (builds one: ten minutes)
+	$(BIN)/python -m pytest tests/cluster/installed.py
 
 format: $(VENV)/.installed-dev ## format the code
 	$(BIN)/ruff format .

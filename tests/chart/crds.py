@@ -43,8 +43,8 @@ _Loader.add_constructor("tag:yaml.org,2002:value", lambda loader, node: loader.c
 
 
 @cache
-def _schemas() -> dict[tuple[str, str], dict[str, Any]] | str:
-    """Return the schemas by apiVersion and kind, or why there are none."""
+def _definitions() -> list[dict[str, Any]] | str:
+    """Return the definitions, or why there are none."""
     go = shutil.which("go")
     if go is None:
         return "schemas of custom resources need a Go toolchain to be fetched"
@@ -53,7 +53,7 @@ def _schemas() -> dict[tuple[str, str], dict[str, Any]] | str:
     )
     if done.returncode:
         return f"schemas of custom resources could not be fetched: {done.stderr.strip() or done.stdout.strip()}"
-    found = {}
+    found = []
     decoder, rest = json.JSONDecoder(), done.stdout.strip()
     while rest:
         module, end = decoder.raw_decode(rest)
@@ -61,9 +61,19 @@ def _schemas() -> dict[tuple[str, str], dict[str, Any]] | str:
         known, files = MODULES[f"{module['Path']}@{module['Version']}"]
         assert module["Sum"] == known, module["Path"]
         for file in sorted(Path(module["Dir"]).glob(files)):
-            for crd in yaml.load_all(file.read_text(), Loader=_Loader):
-                found |= dict(_of(crd))
+            found += [crd for crd in yaml.load_all(file.read_text(), Loader=_Loader) if crd]
     return found
+
+
+def definitions() -> list[dict[str, Any]]:
+    """Return the definitions as their projects publish them; skip the test where they cannot be had."""
+    found = _definitions()
+    return missing(found) if isinstance(found, str) else found
+
+
+@cache
+def _schemas() -> dict[tuple[str, str], dict[str, Any]]:
+    return {key: schema for crd in definitions() for key, schema in _of(crd)}
 
 
 def _of(crd: dict[str, Any]):
@@ -97,5 +107,4 @@ def schema(api_version: str, kind: str) -> dict[str, Any] | None:
     """Return the schema of a custom resource, None for what is none; skip the test where they cannot be had."""
     if api_version.partition("/")[0] not in GROUPS:
         return None
-    found = _schemas()
-    return missing(found) if isinstance(found, str) else found[api_version, kind]
+    return _schemas()[api_version, kind]
