@@ -6,7 +6,7 @@ PIP_FLAGS := --quiet --disable-pip-version-check
 PYTEST_FLAGS ?= -n auto --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench stack chart cluster-test format lock wheel release clean
+.PHONY: help demo test check audit advisories bench stack chart cluster-test format lock wheel release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,12 +18,21 @@ test: $(VENV)/.installed-dev ## install everything the tests need, then run them
 	sh .ci/tools/prepare
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-check: $(VENV)/.installed-dev ## formatting, lint, types, and the tests with branch coverage
+check: $(VENV)/.installed-dev audit ## formatting, lint, types, weaknesses, and the tests with branch coverage
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	sh .ci/tools/prepare
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_FLAGS)
+
+audit: $(VENV)/.installed-dev ## look for weaknesses: in the code (bandit), in the workflows (zizmor)
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive exporter
+	$(BIN)/zizmor --quiet --offline --persona=auditor --strict-collection .
+
+advisories: $(VENV)/.installed-dev ## ask PyPI and GitHub what is known against our dependencies and actions; needs a network
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements.lock
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements-dev.lock
+	$(BIN)/zizmor --quiet --persona=auditor --strict-collection .
 
 bench: $(VENV)/.installed-dev ## measure against what a user could pick instead (some minutes)
 	$(BIN)/python tests/bench $(BENCH_FLAGS)

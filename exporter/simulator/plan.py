@@ -124,7 +124,7 @@ class Brief:
 
 def dice(*key: object) -> Random:
     """Return the dice for ``key``: the same throws for the same key, on every machine."""
-    return Random("/".join(map(str, key)))  # noqa: S311 - a simulation, nothing secret comes of it
+    return Random("/".join(map(str, key)))  # noqa: S311 - a simulation, nothing secret comes of it  # nosec B311
 
 
 @lru_cache(4096)
