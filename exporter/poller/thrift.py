@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from exporter.snapshot import ENDED_STATUSES, FINAL_STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from exporter.snapshot import Batch, Statistics, Ticket
 
@@ -50,6 +50,24 @@ def unexplained_batches(held: Ticket, fresh: Mapping[int, Batch], now: Statistic
 def unsettled_batches(held: Ticket) -> frozenset[int]:
     """Return the indexes of the batches with an instance that can still change."""
     return frozenset(batch.index for batch in held.batches if _statuses(batch) - FINAL_STATUSES)
+
+
+def doubtful_batches(held: Ticket | None, ticket: Ticket, read: Collection[int]) -> frozenset[int]:
+    """
+    Return which of the batches just read are to be read once more whatever the statistics tell next.
+
+    Where pages and statistics differ otherwise than before, a batch moved between the two. Should it move back, the
+    next statistics would equal the last ones.
+    """
+    before = {} if held is None else _differences(held)
+    # Of a few batches' share in the statistics nothing is known.
+    if ticket.partial or _differences(ticket) == before:
+        return frozenset()
+    return unsettled_batches(ticket).intersection(read)
+
+
+def _differences(ticket: Ticket) -> dict[str, int]:
+    return {status: gap for status, gap in _gaps(ticket.batches, ticket.statistics).items() if gap}
 
 
 def _moved_statuses(before: Statistics, now: Statistics) -> set[str]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from exporter.poller.ledger import carried
-from exporter.poller.thrift import changed_batches, unexplained_batches, unsettled_batches
+from exporter.poller.thrift import changed_batches, doubtful_batches, unexplained_batches, unsettled_batches
 from exporter.snapshot import FINAL_STATUSES, TICKET_STATUSES
 
 if TYPE_CHECKING:
@@ -26,10 +26,10 @@ async def visit(api: Api, watch: Watch, held: Ticket | None, *, full: bool) -> T
 
     ``held`` is the ticket as last read whole; ``full`` reads every batch again.
     """
-    # Before the pages: what changes in between is then seen as a change by the next visit.
+    # Before the pages: what changes in between is then seen as a change by the next visit, or is doubtful.
     statistics = await api.statistics(watch.execute_uuid)
     if held is None or full or _batches_unknown(held, statistics):
-        ticket = await _read_all(api, watch, statistics)
+        ticket = await _read_all(api, watch, held, statistics)
     else:
         ticket = await _read_changes(api, watch, held, statistics)
     if ticket.settled and ticket.disagreement:
@@ -38,13 +38,14 @@ async def visit(api: Api, watch: Watch, held: Ticket | None, *, full: bool) -> T
     return carried(held, ticket)
 
 
-async def _read_all(api: Api, watch: Watch, statistics: Statistics) -> Ticket:
+async def _read_all(api: Api, watch: Watch, held: Ticket | None, statistics: Statistics) -> Ticket:
     facts = await api.ticket(watch.execute_uuid)
     indexes = await api.batches(watch.execute_uuid)
     wanted = [index for index in indexes if not watch.batches or index in watch.batches]
     fresh = await _read_batches(api, watch.execute_uuid, wanted)
     batches = tuple(fresh[index] for index in wanted)
-    return replace(facts, statistics=statistics, batches=batches, partial=len(wanted) < len(indexes))
+    ticket = replace(facts, statistics=statistics, batches=batches, partial=len(wanted) < len(indexes))
+    return replace(ticket, doubtful=doubtful_batches(held, ticket, wanted))
 
 
 async def _read_changes(api: Api, watch: Watch, held: Ticket, statistics: Statistics) -> Ticket:
@@ -54,11 +55,14 @@ async def _read_changes(api: Api, watch: Watch, held: Ticket, statistics: Statis
         if facts.status in FINAL_STATUSES:
             # Read after the end, for it is the last time.
             stale |= unsettled_batches(held)
-    fresh = await _read_batches(api, watch.execute_uuid, stale)
+    fresh = await _read_batches(api, watch.execute_uuid, stale | held.doubtful)
     while not held.partial and (more := unexplained_batches(held, fresh, statistics)):
         fresh |= await _read_batches(api, watch.execute_uuid, more)
+    # What was in doubt and is as it was, is not in doubt any more.
+    confirmed = {batch.index for batch in held.batches if fresh.get(batch.index) == batch} & held.doubtful - stale
     batches = tuple(fresh.get(batch.index, batch) for batch in held.batches)
-    return replace(facts, statistics=statistics, batches=batches, partial=held.partial)
+    ticket = replace(facts, statistics=statistics, batches=batches, partial=held.partial)
+    return replace(ticket, doubtful=doubtful_batches(held, ticket, fresh.keys() - confirmed))
 
 
 async def _read_batches(api: Api, execute_uuid: str, indexes: Iterable[int]) -> dict[int, Batch]:

@@ -148,7 +148,7 @@ class Ticket:
     ``past_failures`` and ``past_executions`` are those once counted which the present pages no longer tell in the
     same words (a failed instance that was retried, say): counters are pages plus past, so they never fall. ``late``
     are the executions, by instance and end, that were learnt of after a later one. ``partial`` is a ticket of which
-    only some batches are watched.
+    only some batches are watched; ``doubtful`` are the batches that moved while they were read.
     """
 
     execute_uuid: str
@@ -166,6 +166,7 @@ class Ticket:
     past_executions: tuple[Execution, ...] = ()
     late: frozenset[tuple[int, float]] = frozenset()
     partial: bool = False
+    doubtful: frozenset[int] = frozenset()
 
     def instances(self) -> Iterator[tuple[Batch, Instance]]:
         """Yield each instance with its batch, in the API's order."""
