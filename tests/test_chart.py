@@ -8,71 +8,20 @@ import re
 import subprocess
 import sys
 import tarfile
-from functools import cache
 
 import pytest
 import yaml
-from chart import crds, generate
-from tools import ROOT, missing, tool
+from chart import crds
+from chart.render import CHART, NEWEST, OLDEST, OLDEST_SHARDED, SCENARIOS, helm, of_kind, pods, rendered
+from tools import missing, tool
 
-from exporter import __version__, config
 from exporter.cli.flags import parser
-from exporter.config.model import Config, Section
 from exporter.server import web_config
 
-CHART = ROOT / "helm/coc-exporter"
-SCENARIOS = sorted((CHART / "ci").glob("*-values.yaml"))
-VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
-METADATA = yaml.safe_load((CHART / "Chart.yaml").read_text())
-OLDEST, OLDEST_SHARDED, NEWEST = "1.25.0", "1.28.0", "1.37.0"
 MOUNT = "/run/secrets/coc-exporter"
 
 scenarios = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda path: path.name.removesuffix("-values.yaml"))
 versions = pytest.mark.parametrize("version", [OLDEST, NEWEST])
-
-
-def helm(*arguments):
-    """Run helm; return its exit code and all that it printed."""
-    done = subprocess.run(
-        [tool("helm"), *map(str, arguments)], capture_output=True, text=True, check=False, env=os.environ | ENVIRONMENT
-    )
-    return done.returncode, done.stdout + done.stderr
-
-
-# What a developer has configured for real clusters is none of the tests' business.
-ENVIRONMENT = {"KUBECONFIG": os.devnull, "HELM_NAMESPACE": "monitoring"}
-
-
-@cache
-def rendered(scenario, version=NEWEST, *extra):
-    """Return the objects of a scenario."""
-    values = yaml.safe_load(scenario.read_text())
-    if values.get("shards", 1) > 1:
-        version = max(version, OLDEST_SHARDED)
-    code, text = helm("template", "try", CHART, "--values", scenario, "--kube-version", version, *extra)
-    assert code == 0, text
-    return [found for found in yaml.load_all(text, Loader=UniqueLoader) if found]
-
-
-class UniqueLoader(yaml.SafeLoader):
-    """YAML in which a key that is given twice is an error, as it is to Kubernetes' own tools."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [key.value for key, _ in node.value]
-        assert len(keys) == len(set(keys)), f"a key is given twice: {sorted(keys)}"
-        return super().construct_mapping(node, deep)
-
-
-def of_kind(objects, *kinds):
-    return [found for found in objects if found["kind"] in kinds]
-
-
-def pods(objects):
-    """Return the pod specs of a scenario, by the name of what makes them."""
-    made = {found["metadata"]["name"]: found["spec"] for found in of_kind(objects, "Pod")}
-    for found in of_kind(objects, "Deployment", "StatefulSet"):
-        made[found["metadata"]["name"]] = found["spec"]["template"]["spec"]
-    return made
 
 
 @scenarios
@@ -191,8 +140,9 @@ def test_pods_pass_the_restricted_profile(scenario):
             assert not own.get("seLinuxOptions")
             assert not own.get("appArmorProfile")
             assert not any(port.get("hostPort") for port in container.get("ports", []))
-            for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
-                assert "host" not in container.get(probe, {}).get("httpGet", {})
+            handlers = [container.get(probe, {}) for probe in ("livenessProbe", "readinessProbe", "startupProbe")]
+            for handler in [*handlers, *container.get("lifecycle", {}).values()]:
+                assert not any("host" in handler.get(way, {}) for way in ("httpGet", "tcpSocket"))
 
 
 @scenarios
@@ -349,68 +299,6 @@ def test_the_pod_restarts_when_its_config_changes():
     assert checksum() != checksum("--set=config.poll.interval=31s")
 
 
-@pytest.mark.parametrize(
-    ("setting", "complaint"),
-    [
-        ("replicaCounts=1", "additional properties 'replicaCounts' not allowed"),
-        ("config.pol.interval=1m", "additional properties 'pol' not allowed"),
-        ("config.poll.intervall=1m", "additional properties 'intervall' not allowed"),
-        ("config.accounts[0].auth.aksk.acces_key=x", "additional properties 'acces_key' not allowed"),
-        ("image.pullPolicy=Sometimes", "value must be one of 'Always', 'IfNotPresent', 'Never'"),
-        ("shards=0", "minimum: got 0, want 1"),
-    ],
-)
-def test_a_misspelt_value_is_refused(setting, complaint):
-    code, text = helm("template", "try", CHART, f"--set={setting}")
-    assert code == 1
-    assert complaint in text
-
-
-def test_the_schema_is_one():
-    try:
-        import jsonschema  # noqa: PLC0415  not installed everywhere
-    except ImportError:
-        missing("jsonschema is not installed")
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    assert schema["$schema"] == "http://json-schema.org/draft-07/schema#"
-    jsonschema.Draft7Validator.check_schema(schema)
-
-
-def test_schema_and_readme_are_generated_from_the_values():
-    """`make chart` writes them."""
-    for path, text in generate.generated().items():
-        assert path.read_text() == text, f"{path.name} is out of date"
-
-
-def test_every_value_is_described():
-    assert generate.undescribed(generate.entries((CHART / "values.yaml").read_text())) == []
-
-
-def test_default_config_is_the_exporters_own(tmp_path):
-    """Every setting stands in values.yaml with the exporter's own default, and none that the exporter does not know."""
-    account = {
-        "name": "a",
-        "region": "ap-southeast-3",
-        "auth": {"token": {"token": "t"}},
-        "tickets": [{"execute_uuid": "SCT1"}],
-    }
-    full = VALUES["config"] | {"accounts": [account]}
-    told = config.parse(yaml.safe_dump(full), folder=tmp_path)
-    assert config.dump(told) == config.dump(config.parse(yaml.safe_dump({"accounts": [account]}), folder=tmp_path))
-    assert set(VALUES["config"]) == set(Config.model_fields)
-    for name, field in Config.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            assert set(VALUES["config"][name]) == set(field.annotation.model_fields), name
-
-
-def test_versions_agree():
-    assert METADATA["appVersion"] == __version__
-    assert METADATA["name"] == CHART.name
-    assert re.fullmatch(r"\d+\.\d+\.\d+", METADATA["version"])
-    assert VALUES["image"]["tag"] == ""
-    assert VALUES["containerPort"] == VALUES["service"]["port"] == 10262
-
-
 def test_the_package_holds_the_chart_without_its_tests(tmp_path):
     """And renders as the folder does."""
     code, text = helm("package", CHART, "--destination", tmp_path)
@@ -427,8 +315,8 @@ def test_the_package_holds_the_chart_without_its_tests(tmp_path):
     assert packaged == plain
 
 
-def test_every_template_is_tested_on_and_off():
-    """helm-unittest's own suites, strict."""
+def test_the_charts_own_suites_pass():
+    """helm-unittest, strict."""
     done = subprocess.run(
         [tool("untt"), "--strict", "--file", "unittests/*_test.yaml", CHART],
         capture_output=True,
@@ -436,6 +324,23 @@ def test_every_template_is_tested_on_and_off():
         check=False,
     )
     assert done.returncode == 0, done.stdout[-4000:]
-    suites = "".join(path.read_text() for path in (CHART / "unittests").glob("*_test.yaml"))
-    for template in [*(CHART / "templates").rglob("*.yaml"), CHART / "templates/NOTES.txt"]:
-        assert str(template.relative_to(CHART / "templates")) in suites, f"no suite names {template.name}"
+
+
+def _suites():
+    """Yield each assertion of helm-unittest's suites: the template that it is about, and what it asserts."""
+    for path in (CHART / "unittests").glob("*_test.yaml"):
+        suite = yaml.safe_load(path.read_text())
+        alone = suite["templates"][0] if len(suite["templates"]) == 1 else None
+        for case in suite["tests"]:
+            for asserted in case["asserts"]:
+                about = asserted.get("template") or case.get("template") or alone
+                yield about, {key: value for key, value in asserted.items() if key not in ("template", "documentIndex")}
+
+
+def test_every_template_has_a_suite_that_turns_it_on_and_one_that_turns_it_off():
+    templates = {str(path.relative_to(CHART / "templates")) for path in (CHART / "templates").rglob("*.yaml")}
+    nothing = {"hasDocuments": {"count": 0}}
+    refusals = {"failedTemplate"}
+    assert {about for about, asserted in _suites() if asserted == nothing} == templates
+    shown = {about for about, asserted in _suites() if asserted != nothing and not refusals & set(asserted)}
+    assert shown == templates | {"NOTES.txt"}

@@ -132,16 +132,17 @@ def _models(annotation: object) -> list[type[Section]]:
 def table(found: dict[str, Entry]) -> str:
     """Return the table of values, a row for each key that is described."""
     rows = ["| key | default | description |", "|---|---|---|"]
-    rows += [f"| `{entry.path}` | {_default(entry)} | {_cell(entry.text)} |" for entry in _walk(found) if entry.text]
+    rows += [f"| `{entry.path}` | {_default(entry)} | {_cell(entry.text)} |" for entry in walk(found) if entry.text]
     return "\n".join(rows)
 
 
-def _walk(found: dict[str, Entry]) -> typing.Iterator[Entry]:
+def walk(found: dict[str, Entry]) -> typing.Iterator[Entry]:
+    """Yield every key with those below it, in their order."""
     for entry in found.values():
-        described = any(child.text for child in _walk(entry.children))
+        described = any(child.text for child in walk(entry.children))
         if not described or entry.schema.get("config"):
             yield entry
-        yield from _walk(entry.children)
+        yield from walk(entry.children)
 
 
 def _default(entry: Entry) -> str:
