@@ -12,12 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import yaml
+from rules import swift
 from stack import alertmanager
 from tools import ROOT, exporter, free_port, listening, prometheus, running, tool, until
 
 from exporter import simulator
 
-RULES = ROOT / "helm/coc-exporter/files/rules"
 STALE_AFTER = 25.0
 CONFIG = """
 accounts:
@@ -27,26 +27,6 @@ accounts:
     tickets: [{{execute_uuid: SCT-night, name: nightly-openssl}}]
 poll: {{interval: 1s, request_timeout: 1s, stale_after: {stale_after:.0f}s, requests_per_second: 100}}
 """
-PROMETHEUS = """
-global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
-rule_files: ['{rules}/*.yaml']
-alerting: {{alertmanagers: [{{static_configs: [{{targets: ['{alertmanager}']}}]}}]}}
-scrape_configs: [{{job_name: coc-exporter, static_configs: [{{targets: ['{target}']}}]}}]
-"""
-
-
-def compressed(folder):
-    """Write our rules with minutes made seconds, and nothing else changed."""
-    folder.mkdir()
-    for path in RULES.glob("*.yaml"):
-        rules = yaml.safe_load(re.sub(r"\[(\d+)m\]", lambda span: f"[{max(4, int(span[1]))}s]", path.read_text()))
-        for group in rules["groups"]:
-            group.pop("interval", None)
-            for rule in group["rules"]:
-                for key in {"for", "keep_firing_for"} & rule.keys():
-                    rule[key] = "2s"
-        (folder / path.name).write_text(yaml.safe_dump(rules))
-    return folder
 
 
 def swift_alertmanager(folder, webhook):
@@ -104,7 +84,8 @@ def chain(tmp_path_factory):
         data = folder / "alertmanager-data"
         command = alertmanager(data, swift_alertmanager(folder, hook), address)
         stack.enter_context(running(command, folder / "alertmanager.log"))
-        config = PROMETHEUS.format(rules=compressed(folder / "rules"), alertmanager=address, target=target)
+        rules = swift.compressed(folder / "rules")
+        config = swift.PROMETHEUS.format(rules=rules, alertmanagers=f"'{address}'", target=target)
         ask = stack.enter_context(prometheus(folder, config))
         until(lambda: ask("coc_instances"), "the first scrape")
         yield app, script, received, ask

@@ -117,6 +117,7 @@ CONTRACT = {
     "coc_up": ("gauge", {A}),
     "coc_exporter_tickets": ("gauge", {A, "state"}),
     "coc_exporter_discovery_omitted_tickets": ("gauge", {A}),
+    "coc_exporter_listed_tickets": ("gauge", {A}),
 }
 
 

@@ -582,6 +582,20 @@ def test_an_account_that_showed_a_ticket_once_may_become_empty(world, polls):
     assert polled.state.fault is None
 
 
+def test_what_the_listing_tells_of_is_counted_whatever_discovery_wants(world, polls):
+    for uuid in (ONE, TWO):
+        world.script.ticket(uuid, [1])
+    polled = polls(discovery={"name_regex": "^none-is-called-so$"})
+    polled()
+    assert polled.state.listed == 2
+    world.controls.set(empty_site=True)
+    polled()
+    assert polled.state.listed == 0
+    world.controls.set(empty_site=False, api_down="503")
+    polled()
+    assert polled.state.listed is None
+
+
 def test_listed_tickets_that_nobody_knows_prove_no_site(polls):
     polled = polls("GONE", discovery={})
     polled()

@@ -215,6 +215,66 @@ def test_counters_are_rated(rule, prometheus):
     assert not plain or rule.get("record") in COUNTERS_WITHOUT_RATE
 
 
+# What pint looks for and no other check here does. It cannot be installed where these tests run.
+
+
+@pytest.mark.parametrize("rule", [*ALERTS.values(), *RECORDS.values()], ids=[*ALERTS, *RECORDS])
+def test_divisors_are_never_zero(rule, prometheus):
+    for node in promql.nodes(prometheus.parse(rule["expr"])):
+        if node.get("op") == "/":
+            divisor = promql.bare(node["rhs"])
+            assert divisor["op"] == ">", rule["expr"]
+            assert promql.bare(divisor["rhs"])["val"] == "0"
+
+
+@pytest.mark.parametrize("rule", [*ALERTS.values(), *RECORDS.values()], ids=[*ALERTS, *RECORDS])
+def test_rates_are_taken_of_counters_before_anything_is_added_up(rule, prometheus):
+    known = promql.exposed()
+    for node in promql.nodes(prometheus.parse(rule["expr"])):
+        if node["type"] == "call" and node["func"]["name"] in {"rate", "increase", "irate"}:
+            (argument,) = node["args"]
+            assert argument["type"] == "matrixSelector", "of a subquery"
+            assert known[argument["name"]].kind in CUMULATIVE
+
+
+@pytest.mark.parametrize("rule", [*ALERTS.values(), *RECORDS.values()], ids=[*ALERTS, *RECORDS])
+def test_what_is_aggregated_keeps_its_job(rule, prometheus):
+    """Two exporters of different jobs may watch accounts of the same name."""
+    for node in promql.nodes(prometheus.parse(rule["expr"])):
+        if node["type"] == "aggregation" and node["op"] != "count_values":
+            assert ("job" in node["grouping"]) != node["without"], rule["expr"]
+        if node["type"] == "binaryExpr" and node["matching"] and node["matching"]["on"]:
+            assert "job" in node["matching"]["labels"], rule["expr"]
+
+
+def test_no_rule_is_told_twice():
+    names = [rule.get("alert") or rule["record"] for group in GROUPS for rule in group["rules"]]
+    assert len(names) == len(set(names))
+    assert len({group["name"] for group in GROUPS}) == len(GROUPS)
+
+
+def test_annotations_use_labels_that_the_alert_has(alert):
+    suite = yaml.safe_load((TESTS / f"{alert['alert']}.test.yaml").read_text())
+    told = suite["tests"][0]["alert_rule_test"][1]["exp_alerts"][0]["exp_labels"]
+    assert set(re.findall(r"\$labels\.(\w+)", alert["annotations"]["description"])) <= told.keys()
+
+
+def test_thresholds_are_marked_so_that_they_can_be_changed():
+    marked = {name for name, rule in ALERTS.items() if "# threshold" in rule["expr"]}
+    assert marked == {
+        "CocInstancesAbnormal",
+        "CocAbnormalShareHigh",
+        "CocFailuresAccelerating",
+        "CocDataStale",
+        "CocPollsStopped",
+        "CocTokenNearExpiry",
+        "CocThrottled",
+    }
+    for name in marked:
+        assert len(re.findall(r"(?<=[ (])[\d.]+ # threshold$", ALERTS[name]["expr"], re.MULTILINE)) == 1
+        assert not re.search(r"more than [\d.]+ ?%", ALERTS[name]["annotations"]["description"])
+
+
 def test_recording_rules_are_named_by_level_metric_and_operation():
     for name in RECORDS:
         assert re.fullmatch(r"[a-z]+(_[a-z]+)*:coc_[a-z0-9_]+:[a-z0-9_]+", name)
@@ -321,6 +381,10 @@ INHIBITIONS = {
             ("CocInstancesAbnormal", TICKET),
         ],
         {"CocShardMissing", "CocDataStale"},
+    ),
+    "an empty account explains the tickets that it showed before": (
+        [("CocAccountEmpty", ACCOUNT), ("CocTicketUnreadable", TICKET), ("CocInstancesAbnormal", OTHER_ACCOUNT)],
+        {"CocTicketUnreadable"},
     ),
     "an unreadable ticket is old": (
         [("CocTicketUnreadable", TICKET), ("CocDataStale", TICKET)],

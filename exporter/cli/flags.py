@@ -65,10 +65,10 @@ def _serve(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--demo",
         nargs="?",
-        const="token",
-        choices=("token", "password", "aksk", "ecs_metadata"),
+        const="aksk",
+        choices=("aksk", "token", "password", "ecs_metadata"),
         metavar="SIGN_IN",
-        help="no config: poll a simulator in the same process, signing in by token, password, aksk or ecs_metadata",
+        help="no config: poll a simulator in the same process, signing in by aksk, token, password or ecs_metadata",
     )
     command.add_argument(
         "--config.enable-auto-reload",

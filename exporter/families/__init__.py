@@ -6,7 +6,7 @@ of each ticket on its own, so that what they say of an unchanged ticket need not
 look across tickets. Values are cached by polling: no call is made for a scrape.
 """
 
-from exporter.families.account import discovery_omitted, tickets, up
+from exporter.families.account import discovery_omitted, listed, tickets, up
 from exporter.families.instance import (
     abnormal_instance_info,
     abnormal_instances_omitted,
@@ -50,6 +50,6 @@ OF_TICKETS = (
     last_success,
 )
 
-OF_ALL = (up, tickets, discovery_omitted)
+OF_ALL = (up, tickets, discovery_omitted, listed)
 
 __all__ = ["OF_ALL", "OF_TICKETS", "Options"]

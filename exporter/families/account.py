@@ -49,6 +49,23 @@ def tickets(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     return family
 
 
+def listed(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+    """
+    Count the tickets that the listing told of, whatever discovery wants of them.
+
+        coc_exporter_listed_tickets{account="prod"} 120.0
+    """
+    family = GaugeMetricFamily(
+        "coc_exporter_listed_tickets",
+        "Tickets that the API listed in the last poll, as far as they were asked for; absent when the listing failed.",
+        labels=["account"],
+    )
+    for account in snapshot.accounts:
+        if account.listed is not None:
+            family.add_metric([account.name], account.listed)
+    return family
+
+
 def discovery_omitted(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     """
     Count the tickets that discovery found and left out.

@@ -217,4 +217,4 @@ class AccountPoller:
             self._journal.recovered(account=self.account.name)
         else:
             self._journal.failed(fault, account=self.account.name)
-        self.state = replace(self.state, fault=fault, accepted=works, polled=self._clock.time())
+        self.state = replace(self.state, fault=fault, accepted=works, listed=self._listed, polled=self._clock.time())

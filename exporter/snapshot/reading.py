@@ -82,14 +82,16 @@ class AccountState:
     An account as the last poll found it.
 
     ``accepted`` tells whether its API answered and accepted our credentials; ``fault`` is why not, or why its listing
-    tells too little. ``omitted_tickets`` is how many tickets discovery found beyond ``max_tickets``; ``polled`` is when
-    the last poll ended, None before the first. ``proven`` tells that it showed a ticket once, as no wrong site does.
+    tells too little. ``omitted_tickets`` is how many tickets discovery found beyond ``max_tickets``; ``listed`` is how
+    many the listing told of, None where it was not asked or failed; ``polled`` is when the last poll ended, None before
+    the first. ``proven`` tells that it showed a ticket once, as no wrong site does.
     """
 
     name: str
     fault: Fault | None = None
     polled: float | None = None
     omitted_tickets: int = 0
+    listed: int | None = None
     accepted: bool = True
     proven: bool = False
 

@@ -108,6 +108,11 @@ def nodes(tree: Any) -> Iterator[dict[str, Any]]:
             yield from nodes(value)
 
 
+def bare(tree: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands between the parentheses."""
+    return bare(tree["expr"]) if tree["type"] == "parenExpr" else tree
+
+
 def selectors(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield every selector of series."""
     return (node for node in nodes(tree) if node["type"] in {"vectorSelector", "matrixSelector"})
