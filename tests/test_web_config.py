@@ -316,6 +316,29 @@ def test_any_header_is_credentials_or_none(header: bytes) -> None:
         assert name is None or isinstance(password, bytes)
 
 
+def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.__dict__["file"] for record in caplog.records if "every user" in record.message.lower()]
+
+
+def test_files_of_secrets_that_everybody_may_read_are_warned_of_once(
+    tmp_path: Path, pki: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    web = tmp_path / "web.yml"
+    key = tmp_path / "server.key"
+    key.write_bytes((pki / "server.key").read_bytes())
+    web.write_text(f"tls_server_config: {{cert_file: {pki}/server.crt, key_file: server.key}}\n{USERS}")
+    for path in (web, key):
+        path.chmod(0o600)
+    file = WebConfigFile(web)
+    assert warned(caplog) == []
+    for path in (web, key):
+        path.chmod(0o644)
+    for number in range(3):
+        web.write_text(web.read_text() + f"# changed {number}\n")
+        file.fresh()
+    assert sorted(warned(caplog)) == [str(key), str(web)]
+
+
 # Headers, rate limit, rereading
 
 

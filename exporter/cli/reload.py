@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from exporter.cli.wiring import Exporter
+    from exporter.config import Config
     from exporter.telemetry import Telemetry
 
 _logger = logging.getLogger(__name__)
@@ -21,7 +22,11 @@ _LOOK_EVERY = 5.0
 
 
 class Reloader:
-    """Load ``path`` again into ``exporter``; ``note`` says what the last reload did."""
+    """
+    Load ``path`` again into ``exporter``; ``note`` says what the last reload did.
+
+    What is unwise in a config is warned of once, at the start or at the reload that brings it.
+    """
 
     def __init__(self, exporter: Exporter, path: Path | None, telemetry: Telemetry) -> None:
         self.note = ""
@@ -30,6 +35,8 @@ class Reloader:
         self._telemetry = telemetry
         self._lock = asyncio.Lock()
         self._seen = self._text()
+        self._warned: set[str] = set()
+        self._warn(exporter.config)
 
     async def reload(self) -> None:
         """Load the file; raise ExporterError and keep the old config when it has faults."""
@@ -63,6 +70,13 @@ class Reloader:
         _logger.info(
             "Config loaded again", extra={"added": changes.added, "removed": changes.removed, "kept": changes.kept}
         )
+        self._warn(loaded)
+
+    def _warn(self, loaded: Config) -> None:
+        for sentence in loaded.warnings:
+            if sentence not in self._warned:
+                _logger.warning("The config is unwise", extra={"warning": sentence})
+        self._warned = set(loaded.warnings)
 
     def _text(self) -> bytes | None:
         try:

@@ -23,11 +23,12 @@ PatternCheck = Callable[[str], str | None]
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a file means beyond its text: the folder its paths start at, and the environment."""
+    """What a text means beyond itself: its file, the folder its paths start at, and the environment."""
 
     folder: Path = field(default_factory=Path)
     environ: Mapping[str, str] = field(default_factory=dict, repr=False)
     check_pattern: PatternCheck = lambda _pattern: None
+    file: Path | None = None
 
 
 def surroundings(info: ValidationInfo) -> Surroundings:
@@ -219,10 +220,10 @@ def _from_variable(content: str, around: Surroundings) -> Secret:
         raise RefusedError(f"names a variable that {state}, accepted is {_WAYS['_env']}") from None
 
 
-def _from_value(content: str, _around: Surroundings) -> Secret:
+def _from_value(content: str, around: Surroundings) -> Secret:
     if not content.strip():
         raise RefusedError(f"is empty, accepted is {_WAYS['']}")
-    return Secret(content)
+    return Secret(content, around.file)
 
 
 def _figure(value: float) -> str:

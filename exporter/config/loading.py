@@ -17,7 +17,8 @@ _MAX_BYTES = 16 * 1024 * 1024
 
 def load(path: Path, environ: Mapping[str, str] = os.environ, *, check_pattern: PatternCheck | None = None) -> Config:
     """Return the config of this file; raise ConfigError with every fault. Paths in it start at its folder."""
-    return parse(_text(path), name=str(path), folder=path.parent, environ=environ, check_pattern=check_pattern)
+    around = Surroundings(path.parent, environ, check_pattern or _any_pattern, path)
+    return _parsed(_text(path), str(path), around)
 
 
 def parse(
@@ -29,7 +30,14 @@ def parse(
     check_pattern: PatternCheck | None = None,
 ) -> Config:
     """Return the config of this text; ``check_pattern`` says what is wrong with a failure pattern, or None."""
-    around = Surroundings(folder or Path(), environ, check_pattern or (lambda _pattern: None))
+    return _parsed(text, name, Surroundings(folder or Path(), environ, check_pattern or _any_pattern))
+
+
+def _any_pattern(_pattern: str) -> None:
+    """Find nothing wrong with a pattern."""
+
+
+def _parsed(text: str, name: str, around: Surroundings) -> Config:
     try:
         read = document.read(text)
     except NotYamlError as error:

@@ -16,7 +16,7 @@ from pydantic import (
 
 from exporter.config import fields, urls
 from exporter.config.fields import AS_DURATION, AS_MASK, AS_NUMBER, Ways, choice, duration, number, text, whole
-from exporter.config.secret import Secret
+from exporter.config.secret import FileSecret, Secret
 
 LONGEST = 30 * 86_400
 """No execution that is longer is believed, so no bucket, in seconds, needs to be."""
@@ -255,6 +255,7 @@ def _warnings(path: str, account: Account) -> Iterator[str]:
     for name, secret in account.auth.secrets():
         file = secret.world_readable
         if file is not None:
-            yield f"{path}.auth.{name}_file: every user of this host may read {file}; chmod 600 would stop that."
+            way = "_file" if isinstance(secret, FileSecret) else ""
+            yield f"{path}.auth.{name}{way}: every user of this host may read {file}; chmod 600 would stop that."
     if account.tls.insecure_skip_verify:
         yield f"{path}.tls.insecure_skip_verify: anyone on the way to the API can read and alter what is sent."

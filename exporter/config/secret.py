@@ -14,12 +14,13 @@ _MAX_BYTES = 64 * 1024
 
 
 class Secret:
-    """A secret value; only ``read`` tells it."""
+    """A secret value; only ``read`` tells it. ``file`` is where it is written, if that is known."""
 
-    __slots__ = ("_value",)
+    __slots__ = ("_file", "_value")
 
-    def __init__(self, value: str) -> None:
+    def __init__(self, value: str, file: Path | None = None) -> None:
         self._value = value
+        self._file = file
 
     def read(self) -> str:
         """Return the value; raise SecretUnreadable when it cannot be had any more."""
@@ -28,7 +29,11 @@ class Secret:
     @property
     def world_readable(self) -> Path | None:
         """The file of the secret, if every user of the host may read it."""
-        return None
+        try:
+            open_to_all = self._file is not None and self._file.stat().st_mode & stat.S_IROTH
+        except OSError:
+            return None
+        return self._file if open_to_all else None
 
     def __repr__(self) -> str:
         return MASK
@@ -62,7 +67,7 @@ class FileSecret(Secret):
         """Read the file; raise RefusedError when that fails."""
         self._path = path
         self._stamp = _stamp(path)
-        super().__init__(_content(path))
+        super().__init__(_content(path), path)
 
     def read(self) -> str:
         """Return the file's content without the newline at its end."""
@@ -75,15 +80,6 @@ class FileSecret(Secret):
                 f"The secret file {self._path} {error}. Put the secret back; the next poll reads it."
             ) from None
         return self._value
-
-    @property
-    def world_readable(self) -> Path | None:
-        """The file of the secret, if every user of the host may read it."""
-        try:
-            open_to_all = self._path.stat().st_mode & stat.S_IROTH
-        except OSError:
-            return None
-        return self._path if open_to_all else None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, FileSecret) and other._path == self._path

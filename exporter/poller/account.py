@@ -190,7 +190,8 @@ class AccountPoller:
 
     def _internal(self, error: Exception, before: Fault | None) -> Fault:
         self._telemetry.poll_failures.labels(INTERNAL).inc()
-        _logger.error("A fault of the exporter itself", extra={"err": repr(error)}, exc_info=error)
+        # Its class alone: a library's message may quote what it was given, a secret included.
+        _logger.error("A fault of the exporter itself", extra={"err": type(error).__name__}, exc_info=error)
         return self._since(INTERNAL, "A fault of the exporter itself; its log tells more.", before)
 
     def _since(self, reason: str, message: str, before: Fault | None) -> Fault:

@@ -137,4 +137,5 @@ class Poller:
             yield
         except Exception as error:
             self._telemetry.poll_failures.labels(INTERNAL).inc()
-            _logger.exception("A fault of the exporter itself", extra={"err": repr(error)})
+            # Its class alone: a library's message may quote what it was given, a secret included.
+            _logger.exception("A fault of the exporter itself", extra={"err": type(error).__name__})

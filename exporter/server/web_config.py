@@ -2,13 +2,15 @@
 The web config file, in exporter-toolkit's format: TLS, headers, users and rate limit.
 
 It is read anew when it, or a certificate that it names, has changed. A new one with faults changes nothing and is
-logged once; whether TLS is served at all is decided at the start.
+logged once; whether TLS is served at all is decided at the start. A file of secrets that every user of the host may
+read is warned of once.
 """
 
 from __future__ import annotations
 
 import logging
 import re
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +22,7 @@ from exporter.server.yaml_fields import Faults, boolean, integer, node_itself, r
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     import yaml
@@ -127,8 +129,10 @@ class WebConfigFile:
         """Read the file; raise WebConfigError with all faults, those of the certificates included."""
         self._path = path
         self._watched: tuple[Path, ...] = (path,)
+        self._warned: set[Path] = set()
         stamps = self._seen()
         self.current, self._context = self._load()
+        self._warn()
         self._stamps = self._seen() | stamps
 
     def fresh(self) -> WebConfig:
@@ -155,6 +159,7 @@ class WebConfigFile:
             _logger.error("Web config has faults, the last good one stays", extra={"err": str(error)})  # noqa: TRY400  the sentence says all
         else:
             self.current, self._context = config, context
+            self._warn()
             _logger.info("Loaded web config", extra={"file": str(self._path)})
 
     def _refuse_switch(self, config: WebConfig) -> None:
@@ -171,6 +176,19 @@ class WebConfigFile:
         except tls.TlsFault as error:
             raise WebConfigError(f"{self._path}: tls_server_config: {error}") from None
 
+    def _warn(self) -> None:
+        unsafe = {path for path in self._secret_files() if _world_readable(path)}
+        for path in unsafe - self._warned:
+            text = "Every user of this host may read a file with secrets; chmod 600 would stop that."
+            _logger.warning(text, extra={"file": str(path)})
+        self._warned = unsafe
+
+    def _secret_files(self) -> Iterator[Path]:
+        if self.current.users:
+            yield self._path
+        if self.current.tls is not None:
+            yield self.current.tls.key.path or self._path
+
     def _read(self) -> str:
         try:
             with self._path.open(encoding="utf-8") as file:
@@ -185,6 +203,13 @@ class WebConfigFile:
 
     def _seen(self) -> dict[Path, tuple[int, int, int] | None]:
         return {path: _stamp(path) for path in self._watched}
+
+
+def _world_readable(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
