@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
@@ -13,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 import yaml
 from rules import swift
-from stack import alertmanager
-from tools import ROOT, exporter, free_port, listening, prometheus, running, tool, until
+from stack import alertmanager, changes
+from tools import ROOT, Asking, Process, exporter, free_port, listening, prometheus, running, tool, until
 
 from exporter import simulator
 
@@ -126,6 +127,28 @@ def test_a_stopped_api_is_told_and_does_not_resolve_what_was_abnormal(chain):
     assert len(alerts(received, "CocInstancesAbnormal", "resolved")) == resolved
     app.state.controls.reset()
     until(lambda: alerts(received, "CocAccountBlind", "resolved"), "the API to be seen again")
+
+
+def test_the_stack_starts_tells_its_addresses_and_stops_when_told(tmp_path):
+    ports = [str(free_port()) for _ in range(3)]
+    process = Process([sys.executable, ROOT / "tests/stack.py", *ports], tmp_path / "stack.log")
+    try:
+        process.find(r"make it misbehave:  http://127\.0\.0\.1:\d+/")
+        ask = Asking(f"http://127.0.0.1:{ports[1]}")
+        until(lambda: ask(f'up{{instance="localhost:{ports[0]}"}} == 1'), "the exporter is scraped")
+        managers = ask.get("alertmanagers")["activeAlertmanagers"]
+        assert [manager["url"] for manager in managers] == [f"http://localhost:{ports[2]}/api/v2/alerts"]
+    finally:
+        ended = process.stop()
+    assert ended == 0, process.text()
+
+
+def test_the_stack_tells_what_becomes_of_alerts():
+    waiting, firing = {"A x=1": ("pending", "d")}, {"A x=1": ("firing", "d"), "B": ("pending", "e")}
+    assert list(changes({}, waiting)) == ["PENDING  A x=1"]
+    assert list(changes(waiting, firing)) == ["FIRING   A x=1: d", "PENDING  B"]
+    assert list(changes(firing, firing)) == []
+    assert list(changes(firing, {})) == ["RESOLVED A x=1"]
 
 
 def test_the_stack_inhibits_what_the_chart_inhibits():
