@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
+from chart.render import of_kind, rendered
 from packaging.utils import canonicalize_name
 from tools import ROOT, Process, debian, listening, missing, until
 
@@ -155,9 +157,9 @@ def root(built):
 
 
 @contextmanager
-def contained(root: Path, config: dict, log: Path, *arguments: str):
-    """Run the image's own entry point as a strict cluster would, with these arguments for its command."""
-    command = [*config["Entrypoint"], *(arguments or config["Cmd"])]
+def contained(root: Path, config: dict, log: Path, *arguments: str, command: list[str] | None = None):
+    """Run the image as a strict cluster would: its own entry point with these arguments, or a command in its place."""
+    command = command or [*config["Entrypoint"], *(arguments or config["Cmd"])]
     workdir = config["WorkingDir"]
     process = Process(
         [
@@ -170,7 +172,19 @@ def contained(root: Path, config: dict, log: Path, *arguments: str):
     try:
         yield process
     finally:
+        # unshare(1) passes no signal on.
+        for child in _children(process):
+            os.kill(child, signal.SIGTERM)
         process.stop()
+
+
+def _children(process: Process) -> list[int]:
+    with contextlib.suppress(FileNotFoundError):
+        return [
+            int(child)
+            for child in Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split()
+        ]
+    return []
 
 
 def _path(config: dict) -> str:
@@ -181,7 +195,7 @@ def _inner(process: Process) -> Path:
     """Return the folder below /proc of the program that runs in the image."""
 
     def look():
-        for child in Path(f"/proc/{process.popen.pid}/task/{process.popen.pid}/children").read_text().split():
+        for child in _children(process):
             if "coc-exporter" in Path(f"/proc/{child}/cmdline").read_text():
                 return Path(f"/proc/{child}")
         return None
@@ -301,23 +315,45 @@ def test_what_the_chart_runs_in_it_is_there(root):
     assert not list((root / "etc/coc-exporter").iterdir())
 
 
-def _weighed(folder: Path) -> tuple[int, int]:
-    """Return the bytes and the number of the files in a folder."""
-    sizes = [path.lstat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-    return sum(sizes), len(sizes)
+PARTS = {
+    "the exporter": r"/opt/.*/site-packages/exporter/",
+    "packages of the lock file": r"/opt/",
+    "Python": r"/usr/(lib|bin)/python3",
+    "libraries": r"/(usr/)?lib",
+    "certificates": r"/(etc/ssl|usr/share/ca-certificates)/",
+    "programs": r"/(usr/)?s?bin/",
+    "everything else": r"/",
+}
 
 
-def test_it_is_smaller_than_its_base(built, root, capsys):
+def _weighed(folder: Path) -> dict[str, int]:
+    """Return the bytes of the files in a folder, by part."""
+    sizes = dict.fromkeys(PARTS, 0)
+    for path in folder.rglob("*"):
+        if path.is_file() and not path.is_symlink():
+            place = f"/{path.relative_to(folder)}"
+            sizes[next(part for part, pattern in PARTS.items() if re.match(pattern, place))] += path.stat().st_size
+    return sizes
+
+
+def _table(image: dict[str, int], base: dict[str, int]) -> str:
+    rows = [(part, image[part], base[part]) for part in PARTS] + [("all", sum(image.values()), sum(base.values()))]
+    return "".join(f"| {part} | {size / 1e6:.1f} | {beside / 1e6:.1f} |\n" for part, size, beside in rows)
+
+
+def test_it_is_smaller_than_its_base_as_its_page_says(built, root, capsys):
     store, base, _image = built
-    size, files = _weighed(root)
+    sizes = _weighed(root)
     with store.mounted(base) as folder:
-        base_size, base_files = _weighed(folder)
+        beside = _weighed(folder)
     with capsys.disabled():
-        sys.stdout.write(
-            f"\nimage: {size / 1e6:.1f} MB in {files} files; its base: {base_size / 1e6:.1f} MB in {base_files} files\n"
-        )
-    assert size < base_size * 0.75
+        sys.stdout.write(f"\n{_table(sizes, beside)}")
+    size = sum(sizes.values())
+    assert size < sum(beside.values()) * 0.75
     assert size < 90e6
+    assert sizes["programs"] == sizes["everything else"] // 10**6 == 0
+    told = re.search(r"^\| all \| ([\d.]+) \| [\d.]+ \|$", (ROOT / "docs/image.md").read_text(), re.MULTILINE)
+    assert abs(float(told[1]) - size / 1e6) < 5, "docs/image.md is out of date: the table stands above"
 
 
 def test_the_demo_runs_without_any_right(root, config, tmp_path):
@@ -332,7 +368,7 @@ def test_the_demo_runs_without_any_right(root, config, tmp_path):
         root_mount = next(
             line.split() for line in (inner / "mountinfo").read_text().splitlines() if line.split()[4] == "/"
         )
-        os.kill(int(inner.name), 15)
+        os.kill(int(inner.name), signal.SIGTERM)
         assert process.popen.wait(15) == 0, process.text()
     assert facts["Uid"].split() == facts["Gid"].split() == [str(USER)] * 4
     assert facts["NSpid"].split()[-1] == "1"
@@ -350,3 +386,22 @@ def test_without_a_config_it_says_so(root, config, tmp_path):
         assert process.popen.wait(30) == 1
     assert "/etc/coc-exporter/config.yaml" in process.text()
     assert "Traceback" not in process.text()
+
+
+def test_the_charts_pod_runs_in_it_and_the_charts_trial_of_it_passes(root, config, tmp_path):
+    """What `helm install` and `helm test` would start, but for the addresses."""
+    objects = rendered(ROOT / "helm/coc-exporter/ci/demo-values.yaml")
+    (container,) = of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"]["containers"]
+    (trial,) = of_kind(objects, "Pod")[0]["spec"]["containers"]
+    arguments = [argument.replace("=:10262", "=127.0.0.1:0") for argument in container["args"]]
+    with contained(root, config, tmp_path / "log", *arguments) as process:
+        url = listening(process)
+        until(lambda: _get(f"{url}/-/ready"), "the demo is ready")
+        command = [re.sub(r"^http://.*\.svc:10262$", url, argument) for argument in trial["command"]]
+        assert url in command
+        with contained(root, config, tmp_path / "trial", command=command) as attempt:
+            assert attempt.popen.wait(30) == 0, attempt.text()
+        assert re.search(r"^/-/healthy 200 .*\n/metrics 200 \d{4,} bytes$", attempt.text(), re.MULTILINE)
+        nowhere = [*command[:-1], "/nowhere"]
+        with contained(root, config, tmp_path / "nowhere", command=nowhere) as attempt:
+            assert attempt.popen.wait(30) == 1
