@@ -10,10 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from exporter.snapshot import ENDED_STATUSES, Statistics, StatusCount, Ticket
+import msgspec
+
+from exporter.snapshot import ENDED_STATUSES, Batch, Statistics, StatusCount, Ticket
 
 if TYPE_CHECKING:
-    from exporter.snapshot import Batch, Instance
+    from exporter.snapshot import Instance
 
 
 def turns(ticket: Ticket) -> set[float]:
@@ -45,7 +47,7 @@ def ticket_at(ticket: Ticket, moment: float) -> Ticket:
 
 
 def _batch_at(batch: Batch, ticket: Ticket, moment: float) -> Batch:
-    return replace(batch, instances=tuple(_instance_at(each, ticket, moment) for each in batch.instances))
+    return Batch.of(batch.index, batch.stated, [_instance_at(each, ticket, moment) for each in batch.instances])
 
 
 def _instance_at(instance: Instance, ticket: Ticket, moment: float) -> Instance:
@@ -56,4 +58,4 @@ def _instance_at(instance: Instance, ticket: Ticket, moment: float) -> Instance:
         return instance
     began = created is not None and moment >= created and instance.created is not None
     status = "PROCESSING" if began else "READY"
-    return replace(instance, status=status, finished=None, duration=None, reason="", log_tail="")
+    return msgspec.structs.replace(instance, status=status, finished=None, duration=None, reason="", log_tail="")

@@ -11,27 +11,49 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import msgspec
 
 from exporter.errors import UsageError
-from exporter.snapshot import Reading, Snapshot
+from exporter.snapshot import Reading, Snapshot, Ticket
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
 _logger = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _HELD_FOR = 1.0
 _SCHEMA = """
 CREATE TABLE readings (account TEXT, execute_uuid TEXT, reading BLOB NOT NULL, PRIMARY KEY (account, execute_uuid));
+CREATE TABLE tickets (account TEXT, execute_uuid TEXT, ticket BLOB NOT NULL, PRIMARY KEY (account, execute_uuid));
 CREATE TABLE pauses (account TEXT PRIMARY KEY, until REAL NOT NULL);
 """
 
+_EVERYTHING = """
+SELECT account, execute_uuid, reading, ticket FROM readings LEFT JOIN tickets USING (account, execute_uuid)
+"""
+
+
+class _Table(NamedTuple):
+    """What is said to SQLite to put a row, and to drop one."""
+
+    put: str
+    drop: str
+
+
+_READINGS = _Table(
+    "INSERT OR REPLACE INTO readings VALUES (?, ?, ?)", "DELETE FROM readings WHERE account = ? AND execute_uuid = ?"
+)
+_TICKETS = _Table(
+    "INSERT OR REPLACE INTO tickets VALUES (?, ?, ?)", "DELETE FROM tickets WHERE account = ? AND execute_uuid = ?"
+)
+
 Key = tuple[str, str]
+T = TypeVar("T")
 
 
 class Storage:
@@ -43,14 +65,14 @@ class Storage:
         self._saved: dict[Key, Reading] = {}
         self._failing = False
         self._encode = msgspec.msgpack.Encoder().encode
-        self._decode = msgspec.msgpack.Decoder(Reading).decode
+        self._decode_reading = msgspec.msgpack.Decoder(Reading).decode
+        self._decode_ticket = msgspec.msgpack.Decoder(Ticket).decode
         self._database = _opened(path)
 
     def readings(self) -> dict[Key, Reading]:
         """Return every reading of the file; one that cannot be understood is left out."""
         with self._lock:
-            rows = self._database.execute("SELECT account, execute_uuid, reading FROM readings").fetchall()
-            self._saved = dict(self._decoded(rows))
+            self._saved = dict(self._decoded(self._database.execute(_EVERYTHING)))
             return dict(self._saved)
 
     def pauses(self) -> dict[str, float]:
@@ -62,13 +84,11 @@ class Storage:
         """Write what changed since the last time, whole or not at all; a failure is logged, not raised."""
         with self._lock:
             now = {(reading.watch.account, reading.watch.execute_uuid): reading for reading in snapshot.readings}
-            renewed = {key: reading for key, reading in now.items() if self._saved.get(key) is not reading}
-            changed = [(*key, self._encode(reading)) for key, reading in renewed.items()]
-            gone = self._saved.keys() - now.keys()
             try:
                 with self._database:
-                    self._database.executemany("INSERT OR REPLACE INTO readings VALUES (?, ?, ?)", changed)
-                    self._database.executemany("DELETE FROM readings WHERE account = ? AND execute_uuid = ?", gone)
+                    # A ticket is long and changes rarely, when it was read is short and changes with each poll.
+                    self._write(_READINGS, self._saved, now, self._encoded_reading)
+                    self._write(_TICKETS, _tickets(self._saved), _tickets(now), self._encode)
                     self._database.execute("DELETE FROM pauses")
                     self._database.executemany("INSERT INTO pauses VALUES (?, ?)", pauses.items())
             except sqlite3.Error as error:
@@ -82,10 +102,21 @@ class Storage:
         with self._lock:
             self._database.close()
 
-    def _decoded(self, rows: list[tuple[str, str, bytes]]) -> Iterator[tuple[Key, Reading]]:
-        for account, execute_uuid, blob in rows:
+    def _write(
+        self, table: _Table, before: Mapping[Key, T], now: Mapping[Key, T], encode: Callable[[T], bytes]
+    ) -> None:
+        renewed = ((*key, encode(held)) for key, held in now.items() if before.get(key) is not held)
+        self._database.executemany(table.put, renewed)
+        self._database.executemany(table.drop, before.keys() - now.keys())
+
+    def _encoded_reading(self, reading: Reading) -> bytes:
+        return self._encode(replace(reading, ticket=None))
+
+    def _decoded(self, rows: Iterable[tuple[str, str, bytes, bytes | None]]) -> Iterator[tuple[Key, Reading]]:
+        for account, execute_uuid, told, held in rows:
             try:
-                yield (account, execute_uuid), self._decode(blob)
+                ticket = None if held is None else self._decode_ticket(held)
+                yield (account, execute_uuid), replace(self._decode_reading(told), ticket=_sound(ticket))
             except msgspec.DecodeError:
                 _logger.warning(
                     "A stored ticket cannot be understood and is read anew",
@@ -99,6 +130,17 @@ class Storage:
                 extra={"path": str(self._path), "err": str(error)},
             )
         self._failing = True
+
+
+def _tickets(readings: Mapping[Key, Reading]) -> dict[Key, Ticket]:
+    return {key: reading.ticket for key, reading in readings.items() if reading.ticket is not None}
+
+
+def _sound(ticket: Ticket | None) -> Ticket | None:
+    """Return the ticket; raise DecodeError when its instances, which stay packed, could not be unpacked."""
+    for batch in () if ticket is None else ticket.batches:
+        batch.counts  # noqa: B018  raises
+    return ticket
 
 
 def _opened(path: Path) -> sqlite3.Connection:

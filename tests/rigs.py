@@ -295,7 +295,7 @@ def statistics_of(batches):
 def ticket_of(*batches, status="PROCESSING", **fields):
     """Return a ticket of batches, each a string of the first letters of its instances' statuses."""
     made = tuple(
-        Batch(
+        Batch.of(
             index,
             len(letters),
             tuple(instance(index * 100 + number, LETTERS[letter]) for number, letter in enumerate(letters)),

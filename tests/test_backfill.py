@@ -48,8 +48,8 @@ TICKET = Ticket(
     created=100.0,
     finished=200.0,
     batches=(
-        Batch(1, 2, (Instance(1, "FINISHED", 110.0, 130.0, 20.0), Instance(2, "ABNORMAL", 110.0, 140.0, 30.0))),
-        Batch(2, 1, (Instance(3, "CANCELED"),)),
+        Batch.of(1, 2, (Instance(1, "FINISHED", 110.0, 130.0, 20.0), Instance(2, "ABNORMAL", 110.0, 140.0, 30.0))),
+        Batch.of(2, 1, (Instance(3, "CANCELED"),)),
     ),
 )
 

@@ -22,7 +22,7 @@ ROW = re.compile(r"^\| `(coc_[a-z_]+)` \| (\w+) \|([^|]*)\|", re.MULTILINE)
 TICKET = Ticket(
     "SCT",
     "ABNORMAL",
-    batches=(Batch(1, 2, (Instance(1, "ABNORMAL", 1.0, 2.0, 1.0), Instance(2, "PROCESSING", 1.0))),),
+    batches=(Batch.of(1, 2, (Instance(1, "ABNORMAL", 1.0, 2.0, 1.0), Instance(2, "PROCESSING", 1.0))),),
 )
 FULL = Snapshot((AccountState("a", polled=1.0),), (Reading(Watch("a", "SCT"), TICKET, tried=1.0, last_success=1.0),))
 

@@ -13,13 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
 from prometheus_client import generate_latest as latest_text
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.openmetrics.exposition import generate_latest as latest_openmetrics
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed_openmetrics
+from prometheus_client.samples import Exemplar
 from rigs import ticket_of
 
 from exporter import families
-from exporter.exposition import Board, Encoding, Format, Renderer, Variant
+from exporter.exposition import Board, Encoding, Format, Renderer, Variant, write
+from exporter.exposition.lines import sample_lines
 from exporter.families import Options
 from exporter.snapshot import AccountState, Fault, Reading, Snapshot, Watch
 from exporter.telemetry import Telemetry
@@ -116,6 +118,32 @@ def test_a_body_is_byte_for_byte_what_prometheus_client_writes_of_all_families_a
         assert gzip.decompress(renderer.body(shown, options, Variant(kind, Encoding.GZIP))) == body
 
 
+LABELS = st.dictionaries(st.sampled_from(["account", "status", "a", "Z_9"]), st.text(), max_size=3)
+NUMBERS = st.floats() | st.integers(-(2**70), 2**70) | st.booleans()
+
+
+@st.composite
+def metrics(draw):
+    """Any family of ours, with any labels and values, and exemplars where they may be."""
+    labels = draw(LABELS)
+    exemplar = draw(st.none() | st.builds(Exemplar, LABELS, NUMBERS, st.none() | NUMBERS))
+    counter = CounterMetricFamily("coc_made_up", "Made up.", labels=list(labels))
+    counter.add_metric(list(labels.values()), draw(NUMBERS), exemplar=exemplar)
+    gauge = GaugeMetricFamily("coc_made_up_seconds", "Made up.", labels=list(labels))
+    gauge.add_metric(list(labels.values()), draw(NUMBERS))
+    histogram = HistogramMetricFamily("coc_made_up_seconds", "Made up.", labels=list(labels))
+    bucket = ("+Inf", draw(NUMBERS)) if exemplar is None else ("+Inf", draw(NUMBERS), exemplar)
+    histogram.add_metric(list(labels.values()), [bucket], draw(NUMBERS))
+    return draw(st.sampled_from([counter, gauge, histogram]))
+
+
+@given(metric=metrics(), kind=st.sampled_from(Format))
+def test_a_sample_line_is_byte_for_byte_what_prometheus_client_writes(metric, kind):
+    headed = write([metric], kind)
+    metric_lines = [line for line in headed.split(b"\n") if line and not line.startswith(b"# ")]
+    assert sample_lines(metric, exemplars=kind is Format.OPENMETRICS) == b"".join(line + b"\n" for line in metric_lines)
+
+
 class Counting:
     """A family that counts how often it was asked of a ticket."""
 
@@ -146,9 +174,13 @@ def test_what_was_written_of_an_unchanged_ticket_is_not_written_again(renderer, 
     one, two = reading("SCT1"), reading("SCT2")
     options = Options()
     renderer.body(snapshot(one, two), options, TEXT)
-    renderer.body(snapshot(one, replace(two)), options, TEXT)
+    renderer.body(snapshot(one, replace(two, tried=9.0, last_success=9.0)), options, TEXT)
+    assert counting.asked == ["SCT1", "SCT2"]
+    renderer.body(snapshot(one, replace(two, ticket=replace(two.ticket))), options, TEXT)
     renderer.body(snapshot(two, one), options, TEXT_GZIP)
-    assert counting.asked == ["SCT1", "SCT2", "SCT2", "SCT2"]
+    renderer.body(snapshot(one, replace(two, stale=True)), options, TEXT)
+    renderer.body(snapshot(one, replace(two, watch=replace(two.watch, name="n"))), options, TEXT)
+    assert counting.asked == ["SCT1", "SCT2", "SCT2", "SCT2", "SCT2", "SCT2"]
 
 
 def test_other_options_and_another_format_are_written_anew(renderer, counting):

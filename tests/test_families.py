@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections import Counter
@@ -34,6 +35,7 @@ from exporter.snapshot import (
     Ticket,
     Watch,
 )
+from exporter.snapshot.instance import packed
 
 CASES = Path(__file__).parent / "cases" / "families"
 ALL = (*families.OF_TICKETS, *families.OF_ALL)
@@ -48,7 +50,15 @@ class Case:
 
 
 def case(name):
-    return msgspec.json.decode((CASES / name / "world.json").read_bytes(), type=Case)
+    told = json.loads((CASES / name / "world.json").read_bytes())
+    for reading in told["snapshot"].get("readings", ()):
+        for batch in (reading.get("ticket") or {}).get("batches", ()):
+            batch["packed"] = packed([told_instance(**one) for one in batch.pop("instances", ())])
+    return msgspec.convert(told, Case)
+
+
+def told_instance(*, host=None, **fields):
+    return Instance(**fields, host=Host(**(host or {})))
 
 
 def collected(snapshot, options=None):
@@ -170,7 +180,7 @@ def test_all_six_statuses_are_there_zeros_included_and_a_new_one_by_its_name():
     assert values(families.instance.instances, shown(ticket), "status") == dict.fromkeys(
         ["READY", "PROCESSING", "ABNORMAL", "CANCELED", "FINISHED", "ROLLBACKED"], 1
     )
-    new = replace(ticket, batches=(Batch(1, 1, (instance(1, "PARKED"),)),))
+    new = replace(ticket, batches=(Batch.of(1, 1, (instance(1, "PARKED"),)),))
     assert values(families.instance.instances, shown(new), "status")["PARKED"] == 1
 
 
@@ -226,7 +236,7 @@ def test_the_sum_does_not_depend_on_the_order_in_which_executions_are_told():
 
 def abnormal(*numbers, **fields):
     instances = tuple(Instance(number, "ABNORMAL", host=Host(f"r-{number}"), **fields) for number in numbers)
-    return ticket_of(status="PROCESSING", batches=(Batch(1, len(numbers), instances),))
+    return ticket_of(status="PROCESSING", batches=(Batch.of(1, len(numbers), instances),))
 
 
 def ids(ticket, most):
@@ -249,7 +259,7 @@ def test_no_abnormal_instance_is_named_when_the_config_says_so():
 @pytest.mark.parametrize("per_batch", [True, False])
 def test_two_instances_with_one_id_make_no_series_twice(per_batch):
     one = Instance(7, "ABNORMAL", finished=5.0)
-    ticket = ticket_of(batches=(Batch(1, 1, (one,)), Batch(2, 1, (one,))))
+    ticket = ticket_of(batches=(Batch.of(1, 1, (one,)), Batch.of(2, 1, (one,))))
     options = Options(per_batch=per_batch)
     for metric in collected(shown(ticket), options):
         series = [(s.name, *sorted(s.labels.items())) for s in metric.samples]
@@ -271,7 +281,7 @@ def test_the_oldest_that_runs_is_told_and_none_when_none_does():
         Instance(3, "FINISHED", 10.0),
         Instance(4, "PROCESSING"),
     )
-    ticket = ticket_of(batches=(Batch(1, 4, running),))
+    ticket = ticket_of(batches=(Batch.of(1, 4, running),))
     assert samples(families.ticket.oldest_processing, shown(ticket)) == [({A: "prod", U: "SCT1"}, 40.0)]
     assert samples(families.ticket.oldest_processing, shown(ticket_of("FF"))) == []
 
@@ -381,7 +391,7 @@ ENDS = st.builds(
 def test_no_example_is_ever_older_than_the_one_shown_before(history):
     held, before = None, {}
     for pages in history:
-        held = carried(held, ticket_of(batches=(Batch(1, len(pages), tuple(pages)),)))
+        held = carried(held, ticket_of(batches=(Batch.of(1, len(pages), tuple(pages)),)))
         for family in (families.instance.instance_execution_duration, families.instance.instance_failures):
             for sample in family(shown(held), Options(buckets=(1, 10))).samples:
                 key = (sample.name, *sorted(sample.labels.items()))
@@ -399,7 +409,7 @@ WORDS = st.text(st.characters(codec="utf-8"), max_size=12)
 @given(account=WORDS, name=WORDS, label=WORDS, host=WORDS, creator=WORDS, reason=st.sampled_from(["", "disk_full"]))
 def test_any_words_come_back_from_both_formats(account, name, label, host, creator, reason):
     failed = Instance(1, "ABNORMAL", 1.0, 2.0, 1.0, Host("r", host), reason)
-    ticket = ticket_of(batches=(Batch(1, 1, (failed,)),), creator=creator)
+    ticket = ticket_of(batches=(Batch.of(1, 1, (failed,)),), creator=creator)
     reading = Reading(Watch(account, "SCT1", name, {"team": label}), ticket, tried=1.0, last_success=1.0)
     metrics = collected(Snapshot(readings=(reading,)), Options(ticket_labels=("label_team",)))
     told = sorted((s.name, sorted(s.labels.items()), s.value) for metric in metrics for s in metric.samples)

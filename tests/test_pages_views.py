@@ -116,7 +116,7 @@ def test_a_reason_that_is_configured_no_more_still_has_its_row() -> None:
 
 def test_an_instance_that_outlasts_the_timeout_makes_its_ticket_late() -> None:
     running = Instance(1, "PROCESSING", NOW - 200)
-    known = Ticket("A", "PROCESSING", NOW - 900, timeout=180, batches=(Batch(1, 1, (running,)),))
+    known = Ticket("A", "PROCESSING", NOW - 900, timeout=180, batches=(Batch.of(1, 1, (running,)),))
     assert read(known).ticket.late
     assert not read(replace(known, timeout=300.0)).ticket.late
 
@@ -130,7 +130,7 @@ def test_a_ticket_too_old_to_be_shown_shows_nothing_of_what_was_known() -> None:
 
 def test_abnormal_instances_come_first_across_batches_and_pages() -> None:
     many = tuple(Instance(n, "ABNORMAL" if n % 3 == 0 else "FINISHED") for n in range(330))
-    known = Ticket("A", "ABNORMAL", batches=(Batch(1, 200, many[:200]), Batch(2, 130, many[200:])))
+    known = Ticket("A", "ABNORMAL", batches=(Batch.of(1, 200, many[:200]), Batch.of(2, 130, many[200:])))
     statuses = [one.status for page in (1, 2, 3, 4) for one in read(known, TicketQuery(page=page)).instances]
     assert statuses == ["ABNORMAL"] * 110 + ["FINISHED"] * 220
 
@@ -143,7 +143,7 @@ def test_instances_can_be_asked_for_by_status_and_batch() -> None:
 
 def test_two_instances_with_the_same_id_get_different_anchors() -> None:
     twins = (Instance(7, "ABNORMAL"), Instance(7, "ABNORMAL"), Instance(7, "FINISHED"))
-    view = read(Ticket("A", "ABNORMAL", batches=(Batch(1, 3, twins),)))
+    view = read(Ticket("A", "ABNORMAL", batches=(Batch.of(1, 3, twins),)))
     assert [one.anchor for one in view.instances] == ["i-1-7", "i-1-7-2", "i-1-7-3"]
 
 
@@ -189,9 +189,9 @@ def test_a_status_that_the_api_adds_later_is_drawn_too() -> None:
 
 def test_the_timeline_stays_within_its_axis_whatever_the_times() -> None:
     odd = (
-        Batch(1, 1, (Instance(1, "FINISHED", NOW + 900, NOW - 900),)),
-        Batch(2, 1, (Instance(2, "FINISHED", None, NOW),)),
-        Batch(3, 1, (Instance(3, "PROCESSING", NOW - 5),)),
+        Batch.of(1, 1, (Instance(1, "FINISHED", NOW + 900, NOW - 900),)),
+        Batch.of(2, 1, (Instance(2, "FINISHED", None, NOW),)),
+        Batch.of(3, 1, (Instance(3, "PROCESSING", NOW - 5),)),
     )
     view = read(Ticket("A", "PROCESSING", NOW - 100, batches=odd))
     spans = figures.spans(view.batches, view.ticket, NOW)
@@ -208,4 +208,4 @@ def test_the_digest_of_a_snapshot_is_made_once() -> None:
 
 def test_a_host_of_two_failures_names_the_instance_by_its_host_name_first() -> None:
     failed = Instance(1, "ABNORMAL", NOW, NOW, host=Host(resource_id="r-1", fixed_ip="10.0.0.1"))
-    assert read(Ticket("A", "ABNORMAL", batches=(Batch(1, 1, (failed,)),))).instances[0].host == "10.0.0.1"
+    assert read(Ticket("A", "ABNORMAL", batches=(Batch.of(1, 1, (failed,)),))).instances[0].host == "10.0.0.1"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
+import msgspec
 import pytest
 from rigs import instance, ticket_of
 
@@ -62,7 +64,7 @@ def test_a_host_is_called_by_what_is_known_of_it():
 
 
 def test_a_failure_without_a_reason_has_another():
-    (failure,) = Batch(1, 1, (instance(7, "ABNORMAL", 5.0, 2.0),)).failures()
+    (failure,) = Batch.of(1, 1, (instance(7, "ABNORMAL", 5.0, 2.0),)).failures()
     assert failure == Failure(7, 5.0, 1, "other", "", 2.0)
 
 
@@ -74,10 +76,35 @@ def test_only_an_execution_that_ended_after_a_known_time_is_told():
         instance(4, "CANCELED", 5.0, 0.0),
         instance(5, "PARKED", 5.0, 1.0),
     )
-    assert [run.instance_id for run in Batch(1, 5, told).executions()] == [1, 4]
+    assert [run.instance_id for run in Batch.of(1, 5, told).executions()] == [1, 4]
 
 
 def test_everything_that_is_published_is_frozen():
     kinds = [kind for kind in vars(snapshot).values() if dataclasses.is_dataclass(kind)]
-    assert len(kinds) >= 12
+    packed = [kind for kind in vars(snapshot).values() if isinstance(kind, type) and issubclass(kind, msgspec.Struct)]
+    assert (len(kinds), len(packed)) >= (12, 2)
     assert all(kind.__dataclass_params__.frozen for kind in kinds)
+    assert all(kind.__struct_config__.frozen for kind in packed)
+
+
+def test_instances_come_back_from_a_batch_as_they_went_in():
+    host = Host("r", "web-ä", "10.0.0.1", "cn-north-4", "a", "b", "c")
+    told = (
+        instance(2**63 - 1, "ABNORMAL", 5.5, 2.25, host=host, reason="disk_full", log_tail="no space\n\x00é"),
+        instance(1, "READY"),
+    )
+    batch = Batch.of(3, 2, told)
+    assert batch.instances == told
+    assert batch.counts == {"ABNORMAL": 1, "READY": 1}
+
+
+def test_a_status_is_not_mistaken_for_a_text_that_sounds_like_it():
+    batch = Batch.of(1, 1, [instance(1, "READY", host=Host("r", "ABNORMAL"))])
+    assert list(batch.in_status("ABNORMAL")) == []
+    assert batch.counts == {"READY": 1}
+
+
+def test_an_instance_takes_little_memory():
+    host = Host("66006c8e-dc6b-45bb-a65b-6f8a3700392f", "web-0001", "10.0.12.34", "cn-north-4", "cn-north-4a")
+    told = [instance(40_000_000 + number, "FINISHED", 1.767e9, 36.243, host=host) for number in range(10)]
+    assert sys.getsizeof(Batch.of(1, 10, told).packed) < 10 * 150

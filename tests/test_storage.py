@@ -35,7 +35,7 @@ TICKET = Ticket(
     "FINISHED",
     created=1.5,
     statistics=Statistics(1, (StatusCount("FINISHED", 1, frozenset({1})),)),
-    batches=(Batch(1, 1, (Instance(7, "FINISHED", 1.0, 2.0, 1.0, Host("r", "web-1")),)),),
+    batches=(Batch.of(1, 1, (Instance(7, "FINISHED", 1.0, 2.0, 1.0, Host("r", "web-1")),)),),
     past_failures=(Failure(7, None, 1, "disk_full", "web-1"),),
     past_executions=(Execution(7, 1.5, "ABNORMAL", 0.5),),
     late=frozenset({(7, 1.5)}),
@@ -77,7 +77,7 @@ def test_any_text_and_time_comes_back(text, times, tmp_path_factory):
     path = tmp_path_factory.mktemp("any") / "coc.db"
     host = Host(text.encode(errors="replace").decode())
     instance = Instance(1, "ABNORMAL", *times, host, log_tail=host.resource_id)
-    reading = replace(READING, ticket=replace(TICKET, batches=(Batch(1, 1, (instance,)),)))
+    reading = replace(READING, ticket=replace(TICKET, batches=(Batch.of(1, 1, (instance,)),)))
     saved(path, reading)
     assert reopened(path)["prod", "SCT"] == reading
 

@@ -124,7 +124,7 @@ class Api:
             return await self.batch_page(execute_uuid, index, marker)
 
         total, instances = await paging.whole(fetch)
-        return Batch(index, total, tuple(instances))
+        return Batch.of(index, total, instances)
 
     async def list_tickets(self, filters: Mapping[str, str]) -> AsyncIterator[paging.Page[Listed]]:
         """Yield the account's tickets page by page, each once, newest first as far as seen (ListScriptOrders)."""

@@ -79,7 +79,7 @@ class Interpreter:
             StatusCount(
                 self._status(row.instance_status, "statistics.instance_status"),
                 row.instance_count,
-                frozenset(row.batch_indexes or ()),
+                _indexes(*row.batch_indexes or ()),
             )
             for row in data.execute_statistics
         )
@@ -133,6 +133,12 @@ class Interpreter:
         return name
 
 
+@lru_cache(maxsize=4096)
+def _indexes(*indexes: int) -> frozenset[int]:
+    # A set takes kilobytes, and those of most tickets are alike.
+    return frozenset(indexes)
+
+
 def tail(log: str) -> str:
     """Return the last ``LOG_TAIL`` bytes of a log, cut at a whole character."""
     return log[-LOG_TAIL:].encode(errors="replace")[-LOG_TAIL:].decode(errors="ignore")
@@ -150,18 +156,12 @@ def _host(target: wire.Target | None) -> Host:
     if target is None:
         return _NO_HOST
     seen = target.properties or _NO_PROPERTIES
-    return _named(
-        target.resource_id,
-        seen.host_name,
-        seen.fixed_ip,
-        seen.region_id or target.region_id,
-        seen.zone_id,
-        seen.application,
-        seen.group,
+    return Host(
+        _short(target.resource_id),
+        _short(seen.host_name),
+        _short(seen.fixed_ip),
+        _short(seen.region_id or target.region_id),
+        _short(seen.zone_id),
+        _short(seen.application),
+        _short(seen.group),
     )
-
-
-@lru_cache(maxsize=16_384)
-def _named(*names: str | None) -> Host:
-    # The same hosts come with every page: kept once, they cost less time and less memory.
-    return Host(*(_short(name) for name in names))

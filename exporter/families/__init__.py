@@ -2,8 +2,9 @@
 From a snapshot to metric families: one pure function for each family.
 
 Every function takes a Snapshot and the Options and returns its family with all samples. Those of ``OF_TICKETS`` speak
-of each ticket on its own, so that what they say of an unchanged ticket need not be said again; those of ``OF_ALL``
-look across tickets. Values are cached by polling: no call is made for a scrape.
+of each ticket on its own, from its ``shown`` and ``watch`` alone, so that what they say of an unchanged ticket need not
+be said again; those of ``OF_ALL`` look across tickets, or tell how the last reading went. Values are cached by polling:
+no call is made for a scrape.
 """
 
 from exporter.families.account import discovery_omitted, listed, tickets, up
@@ -46,10 +47,8 @@ OF_TICKETS = (
     current_batch,
     oldest_processing,
     count_disagreement,
-    ticket_up,
-    last_success,
 )
 
-OF_ALL = (up, tickets, discovery_omitted, listed)
+OF_ALL = (ticket_up, last_success, up, tickets, discovery_omitted, listed)
 
 __all__ = ["OF_ALL", "OF_TICKETS", "Options"]

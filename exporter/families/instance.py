@@ -45,7 +45,7 @@ def instances(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
         counts.update({(*where, status): 0 for where in places(ticket, options) for status in STATUSES})
         for batch in ticket.batches:
             where = batch_values(batch.index, options)
-            counts.update((*where, instance.status) for instance in batch.instances)
+            counts.update({(*where, status): count for status, count in batch.counts.items()})
         for rest, count in counts.items():
             family.add_metric([*labels, *rest], count)
     return family
@@ -171,5 +171,5 @@ def _abnormal(ticket: Ticket) -> list[tuple[Batch, Instance]]:
     # By id, so that the chosen ones stay the same while others come and go behind them.
     if not ticket.counts.get("ABNORMAL"):
         return []
-    found = (pair for pair in ticket.instances() if pair[1].status == "ABNORMAL")
+    found = ((batch, instance) for batch in ticket.batches for instance in batch.in_status("ABNORMAL"))
     return sorted(found, key=lambda pair: (pair[1].id, pair[0].index))

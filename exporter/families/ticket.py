@@ -183,7 +183,8 @@ def last_success(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
 def _oldest_processing(ticket: Ticket) -> float | None:
     times = (
         instance.created
-        for _, instance in ticket.instances()
-        if instance.status == "PROCESSING" and instance.created is not None
+        for batch in ticket.batches
+        for instance in batch.in_status("PROCESSING")
+        if instance.created is not None
     )
     return min(times, default=None)

@@ -114,15 +114,16 @@ def anchor(batch: Batch, instance: Instance) -> str:
 def _oldest_processing(ticket: Ticket) -> float | None:
     starts = (
         instance.created
-        for _, instance in ticket.instances()
-        if instance.status == "PROCESSING" and instance.created is not None
+        for batch in ticket.batches
+        for instance in batch.in_status("PROCESSING")
+        if instance.created is not None
     )
     return min(starts, default=None)
 
 
 def _last_failure(ticket: Ticket, *, show_logs: bool) -> LastFailure:
     batch, instance = max(
-        ((batch, instance) for batch, instance in ticket.instances() if instance.status == "ABNORMAL"),
+        ((batch, instance) for batch in ticket.batches for instance in batch.in_status("ABNORMAL")),
         key=lambda pair: pair[1].finished or 0.0,
     )
     return LastFailure(

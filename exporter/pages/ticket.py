@@ -136,7 +136,7 @@ def _instance(batch: Batch, instance: Instance, own: str, *, show_logs: bool) ->
 
 
 def _batch(batch: Batch, now: float) -> BatchRow:
-    counts = Counter(instance.status for instance in batch.instances)
+    counts = batch.counts
     begun = [one for one in batch.instances if one.status != "READY"]
     started = min((one.created for one in begun if one.created is not None), default=None)
     ends = [one.finished for one in begun if one.finished is not None]

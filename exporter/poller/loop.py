@@ -47,6 +47,7 @@ class Poller:
         self._telemetry = telemetry
         self._clock = clock
         self._news = asyncio.Event()
+        self._published = False
         self._spent: dict[str, float] = {}
         self._ended: dict[str, float] = {}
         self._complete = False
@@ -123,12 +124,15 @@ class Poller:
             self._news.clear()
             async with self._survived():
                 await self._publish(self.snapshot())
+            self._published = True
 
     async def _remind(self) -> None:
-        """Publish at each interval whatever happens: a poll that lasts shows what it has read so far."""
+        """Publish at each interval in which nothing else did: a poll that lasts shows what it has read so far."""
         while True:
+            self._published = False
             await self._clock.sleep(self._interval)
-            self._news.set()
+            if not self._published:
+                self._news.set()
 
     @asynccontextmanager
     async def _survived(self) -> AsyncIterator[None]:

@@ -89,7 +89,7 @@ def _told_statuses(index: int, statistics: Statistics) -> set[str]:
 
 
 def _statuses(batch: Batch) -> set[str]:
-    return {instance.status for instance in batch.instances}
+    return set(batch.counts)
 
 
 def _can_differ(batch: Batch, told: set[str], moved: set[str], spoken: set[str]) -> bool:
@@ -101,6 +101,8 @@ def _can_differ(batch: Batch, told: set[str], moved: set[str], spoken: set[str])
 
 
 def _gaps(batches: Iterable[Batch], statistics: Statistics) -> dict[str, int]:
-    counts = Counter(instance.status for batch in batches for instance in batch.instances)
+    counts = Counter[str]()
+    for batch in batches:
+        counts.update(batch.counts)
     counts.subtract(statistics.counts())
     return dict(counts)

@@ -35,7 +35,9 @@ async def visit(api: Api, watch: Watch, held: Ticket | None, *, full: bool) -> T
     if ticket.settled and ticket.disagreement:
         # There is no next visit: what changed in between would look like a contradiction for ever.
         ticket = replace(ticket, statistics=await api.statistics(watch.execute_uuid))
-    return carried(held, ticket)
+    told = carried(held, ticket)
+    # The same object where nothing changed: what was rendered and stored of it stays good.
+    return held if held == told else told
 
 
 async def _read_all(api: Api, watch: Watch, held: Ticket | None, statistics: Statistics) -> Ticket:

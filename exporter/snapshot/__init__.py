@@ -5,19 +5,14 @@ Frozen data and what follows from it alone. No I/O, no clock, no import of anoth
 durations seconds; text that the API left out is empty, numbers that it left out are None.
 """
 
+from exporter.snapshot.instance import ENDED_STATUSES, FINAL_STATUSES, STATUSES, TICKET_STATUSES, Host, Instance
 from exporter.snapshot.reading import AccountState, Fault, Reading, Snapshot, Watch
 from exporter.snapshot.ticket import (
-    ENDED_STATUSES,
-    FINAL_STATUSES,
     OTHER_REASON,
-    STATUSES,
-    TICKET_STATUSES,
     Batch,
     Execution,
     Fact,
     Failure,
-    Host,
-    Instance,
     Statistics,
     StatusCount,
     Ticket,

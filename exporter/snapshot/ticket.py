@@ -6,55 +6,16 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
+
+from exporter.snapshot.instance import ENDED_STATUSES, FINAL_STATUSES, packed, statuses, unpacked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-STATUSES = ("READY", "PROCESSING", "ABNORMAL", "CANCELED", "FINISHED", "ROLLBACKED")
-"""The statuses an instance can have, as the API documents them."""
-
-TICKET_STATUSES = (*STATUSES, "PAUSED")
-
-FINAL_STATUSES = frozenset({"CANCELED", "FINISHED", "ROLLBACKED"})
-"""What neither an instance nor a ticket leaves again; ABNORMAL is not among them, it can be continued."""
-
-ENDED_STATUSES = FINAL_STATUSES | {"ABNORMAL"}
-"""The statuses of an instance whose run is over, for now at least."""
+    from exporter.snapshot.instance import Instance
 
 OTHER_REASON = "other"
-
-
-@dataclass(frozen=True, slots=True)
-class Host:
-    """The cloud server an instance ran on; only ``resource_id`` is dependable."""
-
-    resource_id: str = ""
-    host_name: str = ""
-    fixed_ip: str = ""
-    region_id: str = ""
-    zone_id: str = ""
-    application: str = ""
-    group: str = ""
-
-    @property
-    def label(self) -> str:
-        """Return what a person calls this host."""
-        return self.host_name or self.fixed_ip or self.resource_id
-
-
-@dataclass(frozen=True, slots=True)
-class Instance:
-    """One host's run of the script; ``reason`` and ``log_tail`` are filled while it is ABNORMAL."""
-
-    id: int
-    status: str
-    created: float | None = None
-    finished: float | None = None
-    duration: float | None = None
-    host: Host = Host()
-    reason: str = ""
-    log_tail: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,19 +55,37 @@ Told = TypeVar("Told", bound=Fact)
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch read whole; ``stated`` is the API's ``total_instances``."""
+    """A batch read whole; ``stated`` is the API's ``total_instances``, ``packed`` holds its instances."""
 
     index: int
     stated: int
-    instances: tuple[Instance, ...] = ()
+    packed: bytes
+
+    @classmethod
+    def of(cls, index: int, stated: int, instances: Sequence[Instance] = ()) -> Self:
+        """Return a batch of these instances."""
+        return cls(index, stated, packed(instances))
+
+    @property
+    def instances(self) -> tuple[Instance, ...]:
+        """The instances in the API's order, unpacked anew each time."""
+        return unpacked(self.packed)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """The instances of each status, told without unpacking them whole."""
+        return Counter(statuses(self.packed))
+
+    def in_status(self, status: str) -> Iterator[Instance]:
+        """Yield the instances in this status; where there is none, nothing is unpacked."""
+        if status.encode() in self.packed:
+            yield from (instance for instance in self.instances if instance.status == status)
 
     def failures(self) -> Iterator[Failure]:
         """Yield the failure of each instance that is ABNORMAL."""
-        for instance in self.instances:
-            if instance.status == "ABNORMAL":
-                reason = instance.reason or OTHER_REASON
-                host = instance.host.label
-                yield Failure(instance.id, instance.finished, self.index, reason, host, instance.duration)
+        for instance in self.in_status("ABNORMAL"):
+            reason, host = instance.reason or OTHER_REASON, instance.host.label
+            yield Failure(instance.id, instance.finished, self.index, reason, host, instance.duration)
 
     def executions(self) -> Iterator[Execution]:
         """Yield the run of each instance that ended after a known time."""
@@ -176,26 +155,16 @@ class Ticket:
 
     def failures(self) -> Iterator[Failure]:
         """Yield each failure ever counted, each once."""
-        return iter(self._failures)
+        return _once(self.past_failures, chain.from_iterable(batch.failures() for batch in self.batches))
 
     def executions(self) -> Iterator[Execution]:
         """Yield each run that ended after a known time, each once."""
-        return iter(self._executions)
-
-    @cached_property
-    def _failures(self) -> tuple[Failure, ...]:
-        told = chain.from_iterable(batch.failures() for batch in self.batches)
-        return _once(self.past_failures, told)
-
-    @cached_property
-    def _executions(self) -> tuple[Execution, ...]:
-        told = chain.from_iterable(batch.executions() for batch in self.batches)
-        return _once(self.past_executions, told)
+        return _once(self.past_executions, chain.from_iterable(batch.executions() for batch in self.batches))
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
         """The instances of each status, as the pages tell."""
-        return Counter(instance.status for _, instance in self.instances())
+        return Counter(chain.from_iterable(statuses(batch.packed) for batch in self.batches))
 
     @property
     def settled(self) -> bool:
@@ -212,9 +181,9 @@ class Ticket:
         return max(sum(gap for gap in gaps if gap > 0), -sum(gap for gap in gaps if gap < 0))
 
 
-def _once(past: tuple[Told, ...], told: Iterable[Told]) -> tuple[Told, ...]:
+def _once(past: tuple[Told, ...], told: Iterable[Told]) -> Iterator[Told]:
     """Return each fact once; what was told first stands."""
     known: dict[tuple[int, float | None], Told] = {}
     for fact in chain(past, told):
         known.setdefault(fact.key, fact)
-    return tuple(known.values())
+    return iter(known.values())

@@ -14,17 +14,19 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bench import worlds
 from bench.report import Row, Section, mebibytes
 from bench.sides import environment
-from exporter.snapshot import FINAL_STATUSES, Snapshot
+from exporter.snapshot import FINAL_STATUSES, Batch, Snapshot
 from exporter.storage import Storage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bench.scale import Scale
-    from exporter.snapshot import Batch, Instance, Reading
+    from exporter.snapshot import Instance, Reading
 
 _COMPLETE = 2.0
 _HEADERS = {"Accept": "application/openmetrics-text;version=1.0.0", "Accept-Encoding": "gzip"}
@@ -69,13 +71,13 @@ def _ended(reading: Reading, batches: int) -> Reading:
 
 
 def _over(batch: Batch) -> Batch:
-    return replace(batch, instances=tuple(_final(instance) for instance in batch.instances))
+    return Batch.of(batch.index, batch.stated, [_final(instance) for instance in batch.instances])
 
 
 def _final(instance: Instance) -> Instance:
     if instance.status in FINAL_STATUSES or instance.status == "ABNORMAL":
         return instance
-    return replace(instance, status="FINISHED", finished=instance.created + 1, duration=1.0)
+    return msgspec.structs.replace(instance, status="FINISHED", finished=instance.created + 1, duration=1.0)
 
 
 def _restarted(folder: Path, tickets: int) -> float:

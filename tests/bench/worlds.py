@@ -33,7 +33,7 @@ def _reading(number: int) -> Reading:
     throw = Random(number)  # noqa: S311  made up, nothing secret comes of it
     uuid = f"SCT20260102030405{number:09x}"
     batches = tuple(
-        Batch(index, INSTANCES, tuple(_instance(throw, number, index, place) for place in range(INSTANCES)))
+        Batch.of(index, INSTANCES, tuple(_instance(throw, number, index, place) for place in range(INSTANCES)))
         for index in range(1, BATCHES + 1)
     )
     ticket = Ticket(

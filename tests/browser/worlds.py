@@ -52,7 +52,7 @@ LOGS = {
 
 HOSTILE_LOG = (
     "</pre></details><script>document.title='owned'</script><img src=x onerror=alert(1)>\n"
-    "\x1b[31mred\x1b[0m \x07bell \x00nul \udc80half \u202eevil\u202c \x9b1mC1 & &lt; \" '\n"
+    "\x1b[31mred\x1b[0m \x07bell \x00nul \ufffdhalf \u202eevil\u202c \x9b1mC1 & &lt; \" '\n"
     "progress 10%\rprogress 99%\r\n"
 )
 
@@ -117,7 +117,7 @@ def _statistics(batches: tuple[Batch, ...]) -> Statistics:
 
 def _batch(index: int, size: int, done: int, created: float, failed: int, throw: Random) -> Batch:
     begun = created + 10 + 110 * (index - 1)
-    return Batch(index, size, tuple(_instance(index, n, done, begun, failed, throw) for n in range(size)))
+    return Batch.of(index, size, tuple(_instance(index, n, done, begun, failed, throw) for n in range(size)))
 
 
 def _instance(index: int, n: int, done: int, begun: float, failed: int, throw: Random) -> Instance:
@@ -223,7 +223,7 @@ def foreign() -> Snapshot:
         "x" * 300,
         "a\u202egnp.exe\nb",
     )
-    hosts = ("خادم-قاعدة-البيانات", "数据库-北京-01", "<img src=x onerror=alert(1)>", "h" * 300, "db\x1b[31m-\udc801")
+    hosts = ("خادم-قاعدة-البيانات", "数据库-北京-01", "<img src=x onerror=alert(1)>", "h" * 300, "db\x1b[31m-\ufffd1")
     made = (_foreign(n, name, server) for n, (name, server) in enumerate(zip(names, hosts, strict=True), start=1))
     return Snapshot((account("产品/٣"),), tuple(made), NOW - 12)
 
@@ -239,7 +239,7 @@ def _foreign(number: int, name: str, server: str) -> Reading:
         creator="<b>ops</b>",
         script_name=name,
         statistics=Statistics(2, (StatusCount("ABNORMAL", 2, frozenset({1})),)),
-        batches=(Batch(1, 2, (bad, twin)),),
+        batches=(Batch.of(1, 2, (bad, twin)),),
     )
     return reading(number, known, account="产品/٣", name=name)
 
