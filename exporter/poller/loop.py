@@ -47,7 +47,7 @@ class Poller:
         self._telemetry = telemetry
         self._clock = clock
         self._news = asyncio.Event()
-        self._published = False
+        self._polled = False
         self._spent: dict[str, float] = {}
         self._ended: dict[str, float] = {}
         self._complete = False
@@ -111,6 +111,7 @@ class Poller:
         self._complete = self._complete or self._all_tried()
         states = (other.state.polled for other in self.accounts)
         self._telemetry.last_poll.set(min((polled for polled in states if polled is not None), default=0.0))
+        self._polled = True
         self._news.set()
         return ended - began
 
@@ -124,14 +125,13 @@ class Poller:
             self._news.clear()
             async with self._survived():
                 await self._publish(self.snapshot())
-            self._published = True
 
     async def _remind(self) -> None:
-        """Publish at each interval in which nothing else did: a poll that lasts shows what it has read so far."""
+        """Publish at each interval in which no poll ended: one that lasts shows what it has read so far."""
         while True:
-            self._published = False
+            self._polled = False
             await self._clock.sleep(self._interval)
-            if not self._published:
+            if not self._polled:
                 self._news.set()
 
     @asynccontextmanager
