@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
+import struct
 from contextlib import asynccontextmanager
 
 import aiohttp
@@ -214,6 +216,56 @@ def test_a_handshake_that_is_cut_off_leaves_no_connection_open():
         run(main())
     finally:
         gc.enable()
+
+
+def test_a_chunk_that_is_none_ends_the_answer_at_once():
+    async def main():
+        received = asyncio.Event()
+
+        async def broken(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n")
+            await received.wait()
+            writer.write(b"many\r\n")
+            writer.close()
+
+        async with at(broken) as (http, url), http.stream("GET", url) as answer:
+            received.set()
+            with pytest.raises(httpx.ReadError):
+                await asyncio.wait_for(answer.aread(), 20)
+
+    run(main())
+
+
+def test_an_idle_connection_that_is_reset_is_no_matter_for_the_log(caplog):
+    async def main():
+        received, answered, lost = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+        async def fickle(reader, writer):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(OK[:-2])
+            await received.wait()
+            writer.write(OK[-2:])
+            await answered.wait()
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.close()
+
+        async with at(fickle) as (http, url):
+            async with http.stream("GET", url) as answer:
+                received.set()
+                await answer.aread()
+            (protocol,) = (each for row in http._transport._session.connector._conns.values() for each, _ in row)
+            protocol.closed.add_done_callback(lambda _closed: lost.set())
+            del protocol
+            answered.set()
+            await lost.wait()
+            # The one that was lost is forgotten with the next request.
+            await http.get(url)
+            gc.collect()
+
+    run(main())
+    assert not caplog.records
 
 
 def test_a_host_that_is_none_cannot_be_reached(telemetry, clock):

@@ -16,6 +16,7 @@ import httpx
 from exporter.api.transport import MAX_HEADERS
 
 if TYPE_CHECKING:
+    import asyncio
     import ssl
     from collections.abc import AsyncIterator, Iterator
 
@@ -71,6 +72,19 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 class _Body(httpx.AsyncByteStream):
     def __init__(self, answer: aiohttp.ClientResponse) -> None:
         self._answer = answer
+        protocol = None if answer.connection is None else answer.connection.protocol
+        self._lost = None if protocol is None else protocol.closed
+        if self._lost is not None:
+            # Once for each connection, however many answers it carries.
+            self._lost.remove_done_callback(_look_at)
+            self._lost.add_done_callback(_look_at)
+            self._lost.add_done_callback(self._cut_off)
+
+    def _cut_off(self, _lost: asyncio.Future[None]) -> None:
+        # aiohttp closes the connection for a chunk that is none, and lets whoever reads the body wait for ever.
+        content = self._answer.content
+        if not content.is_eof() and content.exception() is None:
+            content.set_exception(httpx.ReadError("The connection was lost before the body's end."))
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _translated():
@@ -78,8 +92,16 @@ class _Body(httpx.AsyncByteStream):
                 yield chunk
 
     async def aclose(self) -> None:
+        if self._lost is not None:
+            self._lost.remove_done_callback(self._cut_off)
         # A connection that was read to its end is in the pool again; any other is cut.
         self._answer.close()
+
+
+def _look_at(lost: asyncio.Future[None]) -> None:
+    # An exception that nobody looks at is complained of in the log.
+    if not lost.cancelled():
+        lost.exception()
 
 
 @contextmanager

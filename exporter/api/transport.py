@@ -27,7 +27,7 @@ MAX_BODY = 64 * 1024 * 1024
 
 MAX_HEADERS = 200
 
-_STEP = 256 * 1024
+_STEP = 32 * 1024
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _OWN_CLOCK = frozenset({"metadata_token", "metadata_key"})
@@ -127,7 +127,7 @@ def _unpacked(unpack: zlib._Decompress, chunk: bytes, host: str) -> Iterator[byt
         raise ProtocolBroken(f"{host} sent more than one compressed answer at once.")
     try:
         while chunk:
-            # In steps, for zlib holds twice what it returns at once.
+            # In steps of the block that zlib allocates: what it joins of several it holds twice.
             yield unpack.decompress(chunk, _STEP)
             chunk = unpack.unconsumed_tail
     except zlib.error as error:
