@@ -85,8 +85,8 @@ class Exporter:
 
     async def run(self) -> None:
         """Poll; begin anew with the present config whenever that was swapped."""
-        # What was stored is shown before the first poll.
-        await self.publish(self.poller.snapshot())
+        # What was stored is shown before the first poll, and need not be stored again.
+        await self.board.publish(self.poller.snapshot(), self._options)
         while True:
             self._swapped.clear()
             polling = asyncio.ensure_future(self.poller.run())
@@ -115,12 +115,12 @@ class Exporter:
         return changes
 
     async def publish(self, snapshot: Snapshot) -> None:
-        """Hand out a snapshot, and store it."""
-        await self.board.publish(snapshot, self._options)
+        """Store a snapshot, then hand it out: a counter that was seen must not fall when we are killed in between."""
         if self._storage is not None:
             pauses = {account.account.name: account.api.auth.paused_until for account in self.poller.accounts}
             held = {name: until for name, until in pauses.items() if until is not None}
             await asyncio.to_thread(self._storage.save, snapshot, held)
+        await self.board.publish(snapshot, self._options)
 
     async def aclose(self) -> None:
         """Close every connection, and the storage."""
