@@ -59,9 +59,21 @@ def test_every_query_of_the_metrics_page_is_promql(query, tmp_path):
 
 
 def test_every_link_between_pages_leads_somewhere():
-    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / ".github").glob("*.md"), *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_test_that_a_page_calls_on_exists():
+    pages = {page: (ROOT / "docs" / page).read_text() for page in ("threat-model.md", "reliability.md")}
+    named = {call for text in pages.values() for call in re.findall(r"`(test_\w+(?:\.test_\w+)?)`", text)}
+    assert len(named) > 40
+    for module, _, title in (call.partition(".") for call in named):
+        file = ROOT / "tests" / f"{module}.py"
+        assert file.exists(), module
+        assert not title or re.search(rf"^(?:async )?def {title}\(", file.read_text(), re.MULTILINE), (
+            f"{module}.{title}"
+        )
 
 
 def test_the_readme_names_commands_that_exist():
