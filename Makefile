@@ -4,9 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 PYTEST_FLAGS ?= -n auto --dist loadfile
+CHAOS_RUNS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit advisories bench stack chart cluster-test format lock wheel release clean
+.PHONY: help demo test check audit advisories bench chaos stack chart cluster-test format lock wheel release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +37,9 @@ advisories: $(VENV)/.installed-dev ## ask PyPI and GitHub what is known against 
 
 bench: $(VENV)/.installed-dev ## measure against what a user could pick instead (some minutes)
 	$(BIN)/python tests/bench $(BENCH_FLAGS)
+
+chaos: $(VENV)/.installed-dev ## world, API, process and clock in any order, at length; CHAOS_RUNS=300
+	CHAOS=$(CHAOS_RUNS) $(BIN)/python -m pytest -p no:cacheprovider tests/test_chaos.py
 
 stack: $(VENV)/.installed-dev ## exporter in demo, Prometheus with our rules, Alertmanager, as processes
 	$(BIN)/python tests/stack.py
