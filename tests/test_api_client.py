@@ -260,8 +260,9 @@ def test_a_stated_date_that_is_past_leaves_ours(clock):
     assert rig.clock.slept == [0]
 
 
-def test_a_stated_delay_may_be_a_date(clock):
-    rig = Rig(in_turn(refusal(429, **{"retry-after": later(clock, 12)}), ok(STATISTICS)), clock)
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_stated_delay_may_be_a_date(status, clock):
+    rig = Rig(in_turn(refusal(status, **{"retry-after": later(clock, 12)}), ok(STATISTICS)), clock)
     assert attempted(rig) is None
     assert rig.clock.slept == [12]
 

@@ -133,6 +133,16 @@ def test_of_many_under_way_together_one_halves_the_rate(clock):
     assert run(main()) == 4
 
 
+def test_one_after_the_other_each_halves_the_rate(clock, telemetry):
+    async def main():
+        asked = gate(clock, rate=8, telemetry=telemetry)
+        assert telemetry.registry.get_sample_value("coc_exporter_api_request_rate_limit", {"account": "prod"}) == 8
+        await fail(asked, RateLimited("slower"), times=2)
+        return asked.rate
+
+    assert run(main()) == 2
+
+
 @pytest.mark.parametrize(("rate", "lowest"), [(10.0, 0.1), (0.05, 0.05)])
 def test_the_rate_falls_to_a_tenth_a_second_and_never_rises_by_throttling(rate, lowest, clock):
     async def main():
@@ -172,6 +182,28 @@ def test_failures_about_one_ticket_alone_are_no_outage_of_the_api(clock):
     alone, together = run(main())
     assert alone is None
     assert together is not None
+
+
+def test_requests_about_no_ticket_are_each_about_something_else(clock):
+    async def main():
+        asked = gate(clock)
+        for _ in range(5):
+            with pytest.raises(ServerFailed):
+                async with asked.leave():
+                    raise ServerFailed("down")
+        return asked.paused_until
+
+    assert run(main()) is not None
+
+
+def test_a_pause_is_over_at_the_moment_it_names(clock):
+    async def main():
+        asked = gate(clock)
+        asked.hold_until(clock.time() + 60, "wait")
+        clock.advance(60)
+        await ask(asked)
+
+    run(main())
 
 
 @pytest.mark.parametrize("error", [BadRequest, Forbidden, NotFound, Unauthorized])
