@@ -7,7 +7,7 @@ PYTEST_FLAGS ?= -n auto --dist loadfile
 CHAOS_RUNS ?= 300
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit advisories bench chaos stack chart cluster-test format lock wheel release clean
+.PHONY: help demo test check audit advisories bench chaos faults soak stack chart cluster-test format lock wheel release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,13 @@ bench: $(VENV)/.installed-dev ## measure against what a user could pick instead 
 
 chaos: $(VENV)/.installed-dev ## world, API, process and clock in any order, at length; CHAOS_RUNS=300
 	CHAOS=$(CHAOS_RUNS) $(BIN)/python -m pytest -p no:cacheprovider tests/test_chaos.py
+
+faults: $(VENV)/.installed-dev ## every fault at every endpoint, ending in a table (some minutes)
+	$(BIN)/python -m pytest -q tests/test_faults_resources.py
+	$(BIN)/python tests/faults $(FAULTS_FLAGS)
+
+soak: $(VENV)/.installed-dev ## days of polling with churn and faults, ending in a table (a quarter of an hour)
+	$(BIN)/python tests/faults/soak.py $(SOAK_FLAGS)
 
 stack: $(VENV)/.installed-dev ## exporter in demo, Prometheus with our rules, Alertmanager, as processes
 	$(BIN)/python tests/stack.py
