@@ -5,9 +5,10 @@ BIN := $(VENV)/bin
 PIP_FLAGS := --quiet --disable-pip-version-check
 PYTEST_FLAGS ?= -n auto --dist loadfile
 CHAOS_RUNS ?= 300
+FUZZ_SECONDS ?= 60
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check audit advisories bench chaos faults soak stack chart cluster-test format lock wheel release clean
+.PHONY: help demo test check audit advisories bench chaos fuzz mutants faults soak stack chart cluster-test format lock wheel release clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +42,12 @@ bench: $(VENV)/.installed-dev ## measure against what a user could pick instead 
 chaos: $(VENV)/.installed-dev ## world, API, process and clock in any order, at length; CHAOS_RUNS=300
 	CHAOS=$(CHAOS_RUNS) $(BIN)/python -m pytest -p no:cacheprovider tests/test_chaos.py
 
+fuzz: $(VENV)/.installed-fuzz ## fuzz with atheris (CPython 3.11 to 3.13); FUZZ_SECONDS=60 a target
+	$(BIN)/python tests/fuzz $(FUZZ_SECONDS)
+
+mutants: $(VENV)/.installed-mutants ## mutate a copy of paging, durations, limits, retries and negotiation (some minutes)
+	$(BIN)/python tests/mutants $(MUTANTS)
+
 faults: $(VENV)/.installed-dev ## every fault at every endpoint, ending in a table (some minutes)
 	$(BIN)/python -m pytest -q tests/test_faults_resources.py
 	$(BIN)/python tests/faults $(FAULTS_FLAGS)
@@ -66,6 +73,10 @@ lock: $(VENV)/.installed-dev ## renew the hash-locked dependencies
 	  --upgrade -o requirements.lock pyproject.toml
 	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 	  -c requirements.lock --group dev -o requirements-dev.lock pyproject.toml
+	for tool in fuzz mutants; do \
+	  $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	    -c requirements-dev.lock -o tests/$$tool/requirements.lock tests/$$tool/requirements.in || exit 1; \
+	done
 
 wheel: $(VENV)/.installed-dev ## build the wheel into dist/, the same bytes each time
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1767225600) \
@@ -96,4 +107,8 @@ $(VENV)/.installed: $(VENV)/pyvenv.cfg requirements.lock
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock pyproject.toml
 	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.installed-%: tests/%/requirements.lock $(VENV)/.installed-dev
+	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes --no-deps -r $<
 	touch $@
