@@ -69,9 +69,10 @@ def changes(before: Alerts, now: Alerts) -> Iterator[str]:
     """Yield a line for each alert that began to wait, fired, or ended."""
     for name in sorted(before.keys() | now.keys()):
         old, new = before.get(name, ("", ""))[0], now.get(name, ("", ""))[0]
-        if old != new and (new or old == "firing"):
+        if old != new:
             told = f": {now[name][1]}" if new == "firing" else ""
-            yield f"{new.upper() or 'RESOLVED':8} {name}{told}"
+            over = "RESOLVED" if old == "firing" else "OVER"
+            yield f"{new.upper() or over:8} {name}{told}"
 
 
 def watch(url: str, processes: Iterable[Process]) -> int:

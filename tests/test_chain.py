@@ -148,7 +148,7 @@ def test_the_stack_tells_what_becomes_of_alerts():
     assert list(changes({}, waiting)) == ["PENDING  A x=1"]
     assert list(changes(waiting, firing)) == ["FIRING   A x=1: d", "PENDING  B"]
     assert list(changes(firing, firing)) == []
-    assert list(changes(firing, {})) == ["RESOLVED A x=1"]
+    assert list(changes(firing, {})) == ["RESOLVED A x=1", "OVER     B"]
 
 
 def test_the_stack_inhibits_what_the_chart_inhibits():

@@ -262,6 +262,41 @@ def test_durations_are_heatmaps_with_exemplars():
         assert panel["options"]["yAxis"]["unit"] == "s"
 
 
+def test_tickets_that_are_not_over_come_first():
+    table = next(panel for _, panel in (param.values for param in PANELS) if panel["title"] == "State of all tickets")
+    kinds = {step["id"]: step["options"] for step in table["transformations"]}
+    assert list(kinds) == ["merge", "sortBy", "organize"]
+    assert kinds["sortBy"]["sort"] == [{"field": "Value #I", "desc": False}]
+    assert kinds["organize"]["excludeByName"]["Value #I"]
+    place = next(target["expr"] for target in table["targets"] if target["refId"] == "I")
+    assert re.search(r"1e6 \* .*ticket:coc_ticket_ended:max.* - on .*ABNORMAL", place)
+
+
+def test_the_sdk_reads_back_what_it_wrote(board):
+    """Every field of the files is one that Grafana's own types have; those of annotations are written by hand."""
+    model = pytest.importorskip("grafana_foundation_sdk.models.dashboard")
+    encoder = pytest.importorskip("grafana_foundation_sdk.cog.encoder")
+    plugins = pytest.importorskip("grafana_foundation_sdk.cog.plugins")
+    plugins.register_default_plugins()
+    plain = json.loads(json.dumps({name: value for name, value in board.items() if name != "annotations"}))
+    again = json.loads(encoder.JSONEncoder().encode(model.Dashboard.from_json(plain)))
+    assert list(lost(plain, again)) == []
+    plain["panels"][1]["fieldConfig"]["defaults"]["notOfGrafana"] = 1
+    assert list(lost(plain, json.loads(encoder.JSONEncoder().encode(model.Dashboard.from_json(plain))))) != []
+
+
+def lost(before, after, path=""):
+    """Yield the places at which ``after`` lacks what ``before`` has; defaults that came in are no loss."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for name, value in before.items():
+            yield from lost(value, after.get(name), f"{path}.{name}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for place, value in enumerate(before):
+            yield from lost(value, after[place], f"{path}[{place}]")
+    elif before != after:
+        yield path
+
+
 def test_hosts_lead_to_the_exporters_page_and_to_the_console():
     table = next(panel for _, panel in (param.values for param in PANELS) if panel["title"] == "Hosts that failed")
     urls = re.findall(r'"url": "([^"]*)"', json.dumps(table["fieldConfig"]))

@@ -59,7 +59,9 @@ STATUS_COLOURS = {
 
 PAGE = "${exporter_url}/tickets/${__data.fields.account}/${__data.fields.execute_uuid}"
 NAME_ALONE = looks.BigValueTextMode.NAME
+TICKET_BOARD = "/d/coc-ticket?${datasource:queryparam}&${job:queryparam}&${__url_time_range}"
 GRAPH_HEIGHT, STAT_HEIGHT = 8, 4
+HALF, THIRD = 12, 8
 
 
 def instances(by: str, matchers: str = "") -> str:
@@ -196,13 +198,7 @@ def graph(
     panel = panel.tooltip(
         common.VizTooltipOptions().mode(looks.TooltipDisplayMode.MULTI).sort(looks.SortOrder.DESCENDING)
     )
-    panel = panel.legend(
-        common.VizLegendOptions()
-        .display_mode(looks.LegendDisplayMode.TABLE)
-        .placement(looks.LegendPlacement.RIGHT)
-        .show_legend(True)
-        .calcs(["lastNotNull"])
-    )
+    panel = panel.legend(legend(beside=width >= HALF))
     panel = panel if least is None else panel.min(least)
     if stacked:
         panel = panel.stacking(common.StackingConfig().mode(looks.StackingMode.NORMAL).group("A"))
@@ -210,6 +206,27 @@ def graph(
         panel = panel.thresholds(steps(GREEN, {limit: VERMILION}))
         panel = panel.thresholds_style(common.GraphThresholdsStyleConfig().mode(looks.GraphTresholdsStyleMode.DASHED))
     return with_targets(panel, targets)
+
+
+def legend(*, beside: bool) -> common.VizLegendOptions:
+    """Return the legend with present values: beside a wide graph, below a narrow one."""
+    made = common.VizLegendOptions().show_legend(True).calcs(["lastNotNull"])
+    if beside:
+        return made.display_mode(looks.LegendDisplayMode.TABLE).placement(looks.LegendPlacement.RIGHT)
+    return made.display_mode(looks.LegendDisplayMode.LIST).placement(looks.LegendPlacement.BOTTOM)
+
+
+def bars(title: str, description: str, expr: str, unit: str, *, most: float | None = None) -> bargauge.Panel:
+    """Return a bar for each ticket, with its present value; a bar leads to the ticket's dashboard."""
+    panel = dress(bargauge.Panel(), title, description, unit, HALF, GRAPH_HEIGHT)
+    panel = panel.orientation(looks.VizOrientation.HORIZONTAL).display_mode(looks.BarGaugeDisplayMode.BASIC)
+    panel = panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
+    panel = panel.thresholds(steps(BLUE, {})).min(0).no_value("none")
+    ticket = "var-account=${__field.labels.account}&var-execute_uuid=${__field.labels.execute_uuid}"
+    to_ticket = dashboard.DashboardLink("Open the ticket's dashboard").url(f"{TICKET_BOARD}&{ticket}")
+    panel = panel.data_links([to_ticket])
+    panel = panel if most is None else panel.max(most)
+    return panel.with_target(query(expr, "{{name}}", now=True))
 
 
 def number(
@@ -281,6 +298,12 @@ def listing(title: str, description: str, targets: Iterable[prometheus.Dataquery
     for target in targets:
         panel = panel.with_target(target)
     return panel.with_transformation(model.DataTransformerConfig("merge", options={}))
+
+
+def sort(panel: table.Panel, column: str) -> table.Panel:
+    """Sort a table by a column, the least first; it may be hidden afterwards."""
+    by = [{"field": column, "desc": False}]
+    return panel.with_transformation(model.DataTransformerConfig("sortBy", options={"fields": {}, "sort": by}))
 
 
 def columns(panel: table.Panel, names: Mapping[str, str], hidden: Iterable[str] = ()) -> table.Panel:

@@ -18,8 +18,12 @@ _SUCCESS = f"1 - {kit.of_ticket('ticket:coc_instances_abnormal_per_ended:ratio',
 _DONE = kit.of_ticket("ticket:coc_instances_done_per_instances:ratio", RECORDED)
 _DEMANDED = kit.of_ticket("coc_ticket_success_rate_threshold_ratio")
 _BY_SHARE = kit.of_ticket("ticket:coc_forecast_end_timestamp_seconds:by_share", RECORDED)
-_BY_MEDIAN = kit.of_ticket("ticket:coc_forecast_end_timestamp_seconds:by_median", RECORDED)
 _ABNORMAL = ',status="ABNORMAL"'
+# Tickets that are not over come first, and of these the ones with the most ABNORMAL instances.
+_PLACE = (
+    f"1e6 * {kit.of_ticket('ticket:coc_ticket_ended:max', RECORDED)}"
+    f" - on ({kit.IDENTITY}) {kit.instances(kit.IDENTITY, _ABNORMAL)}"
+)
 
 
 def build() -> dashboard.Dashboard:
@@ -96,13 +100,14 @@ def _tickets() -> table.Panel:
         "F": _DEMANDED,
         "G": f"{kit.shown(_BY_SHARE)} * 1000",
         "H": _AGE,
+        "I": kit.shown(f"({_PLACE})"),
     }
     targets = [kit.query(expr, ref=ref, as_table=True) for ref, expr in exprs.items()]
     panel = kit.listing(
         "State of all tickets",
-        "One line for each ticket. The success rate is that of the instances that ended; the forecast assumes that a"
-        " ticket goes on as fast as so far. The name leads to the ticket's dashboard, the execute_uuid to the"
-        " exporter's page and to the console.",
+        "One line for each ticket, those that are not over first, by their ABNORMAL instances. The success rate is that"
+        " of the instances that ended; the forecast assumes that a ticket goes on as fast as so far. The name leads to"
+        " the ticket's dashboard, the execute_uuid to the exporter's page and to the console.",
         targets,
         10,
     )
@@ -120,16 +125,16 @@ def _tickets() -> table.Panel:
         "account": "account",
         "execute_uuid": "execute_uuid",
     }
-    return _columns(kit.columns(panel, names, hidden=("job", "Value #A", "Value #B")))
+    panel = kit.sort(panel, "Value #I")
+    return _columns(kit.columns(panel, names, hidden=("job", "Value #A", "Value #B", "Value #I")))
 
 
 def _columns(panel: table.Panel) -> table.Panel:
     ticket = "var-account=${__data.fields.account}&var-execute_uuid=${__data.fields.execute_uuid}"
-    dashboard_url = f"/d/coc-ticket?${{datasource:queryparam}}&${{job:queryparam}}&${{__url_time_range}}&{ticket}"
     links = [*kit.link("Open the exporter's page", kit.PAGE), *kit.link("Open the COC console", "${console_url}")]
     coloured = {"custom__cellOptions": {"type": "color-text"}}
     red = {"mode": "absolute", "steps": [{"value": None, "color": "text"}, {"value": 1, "color": VERMILION}]}
-    panel = kit.column(panel, "ticket", links=kit.link("Open the ticket's dashboard", dashboard_url))
+    panel = kit.column(panel, "ticket", links=kit.link("Open the ticket's dashboard", f"{kit.TICKET_BOARD}&{ticket}"))
     panel = kit.column(panel, "execute_uuid", links=links)
     panel = kit.column(panel, "status", mappings=kit.status_mappings(), **coloured)
     panel = kit.column(panel, "ABNORMAL", thresholds=red, **coloured)
@@ -141,7 +146,6 @@ def _columns(panel: table.Panel) -> table.Panel:
 
 def _graphs() -> list[kit.Panel]:
     abnormal = kit.named(f"{kit.instances(kit.IDENTITY, _ABNORMAL)} > 0")
-    dashed = kit.model.DynamicConfigValue("custom.lineStyle", {"fill": "dash", "dash": [8, 8]})
     return [
         kit.status_colours(
             kit.graph(
@@ -153,20 +157,21 @@ def _graphs() -> list[kit.Panel]:
         ),
         kit.graph(
             "ABNORMAL instances by ticket",
-            "Instances that are ABNORMAL, of tickets that have any.",
-            {"{{name}}": abnormal},
+            "Instances that are ABNORMAL, of the ten tickets that have the most.",
+            {"{{name}}": f"topk(10, {abnormal})"},
         ),
         kit.failures(TICKET),
         kit.durations(TICKET),
         kit.graph(
             "Success rate against threshold",
-            "Share of the ended instances that are FINISHED, of tickets that are not over; dashed what they demand."
-            " CocSuccessRateMissed fires when a batch cannot reach it any more.",
-            {"{{name}}": kit.named(kit.running(_SUCCESS)), "{{name}}, demanded": kit.named(kit.running(_DEMANDED))},
+            "Share of the ended instances that are FINISHED, less the share that the ticket demands; of the ten tickets"
+            " that are not over and do worst. Below zero it is missed so far; CocSuccessRateMissed fires when a batch"
+            " cannot reach it any more.",
+            {"{{name}}": f"bottomk(10, {kit.named(kit.running(f'({_SUCCESS} - {_DEMANDED})'))})"},
             "percentunit",
-        )
-        .override_by_regexp("/, demanded$/", [dashed])
-        .max(1),
+            limit=0,
+            least=None,
+        ),
         kit.graph(
             "Age of data",
             "Age of the oldest data in each account, of tickets that are not over. CocDataStale fires above six poll"
@@ -175,20 +180,18 @@ def _graphs() -> list[kit.Panel]:
             "s",
             limit=180,
         ),
-        kit.graph(
+        kit.bars(
             "Done, of tickets that are not over",
-            "Share of the instances that neither wait nor run. A line that stays flat is paused, stuck or ABNORMAL.",
-            {"{{name}}": kit.named(kit.running(_DONE))},
+            "Share of the instances that neither wait nor run. One that does not grow is paused, stuck or ABNORMAL.",
+            f"sort_desc({kit.named(kit.running(kit.shown(_DONE)))})",
             "percentunit",
-        ).max(1),
-        kit.graph(
+            most=1,
+        ),
+        kit.bars(
             "Expected to last",
-            "How long running tickets still take: if they go on as fast as so far, and with one median run for each"
-            " batch that is left.",
-            {
-                "{{name}}, as so far": f"clamp_min({kit.named(_BY_SHARE)} - time(), 0)",
-                "{{name}}, by median": f"clamp_min({kit.named(_BY_MEDIAN)} - time(), 0)",
-            },
+            "How long running tickets still take if they go on as fast as so far; the ticket's dashboard has the"
+            " forecast by median too.",
+            f"sort(clamp_min({kit.named(_BY_SHARE)} - time(), 0))",
             "s",
         ),
     ]

@@ -95,6 +95,7 @@ def _polls() -> list[kit.Panel]:
                 "{{instance}}, interval": f"coc_exporter_poll_interval_seconds{{{PROCESS}}}",
             },
             "s",
+            width=kit.THIRD,
         ),
         kit.graph(
             "Polls and overruns",
@@ -104,6 +105,7 @@ def _polls() -> list[kit.Panel]:
                 "{{instance}}, overruns": f"rate(coc_exporter_poll_overruns_total{{{PROCESS}}}[$__rate_interval])",
             },
             "ops",
+            width=kit.THIRD,
         ),
         kit.graph(
             "Failed readings by reason",
@@ -114,6 +116,7 @@ def _polls() -> list[kit.Panel]:
             },
             "ops",
             stacked=True,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Tickets by state",
@@ -121,6 +124,7 @@ def _polls() -> list[kit.Panel]:
             " not be read.",
             {"{{state}}": f"sum by (state) (coc_exporter_tickets{{{ACCOUNT}}})"},
             stacked=True,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Refused records and undocumented fields",
@@ -132,6 +136,7 @@ def _polls() -> list[kit.Panel]:
                 f" (rate(coc_exporter_schema_drift_total{{{PROCESS}}}[$__rate_interval]))",
             },
             "ops",
+            width=kit.THIRD,
         ),
         kit.graph(
             "Left out",
@@ -142,6 +147,7 @@ def _polls() -> list[kit.Panel]:
                 "instances: {{account}}": f"sum by (account) (coc_abnormal_instances_omitted{{{ACCOUNT}}})",
                 "differing: {{account}}": f"sum by (account) (coc_ticket_count_disagreement{{{ACCOUNT}}})",
             },
+            width=kit.THIRD,
         ),
     ]
 
@@ -157,6 +163,7 @@ def _api() -> list[kit.Panel]:
             {"{{operation}}": f"sum by (operation) (rate({requests}}}[$__rate_interval]))"},
             "reqps",
             stacked=True,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Answers by code",
@@ -164,6 +171,7 @@ def _api() -> list[kit.Panel]:
             {"{{code}}": f"sum by (code) (rate({requests}}}[$__rate_interval]))"},
             "reqps",
             stacked=True,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Latency of the API",
@@ -174,6 +182,7 @@ def _api() -> list[kit.Panel]:
                 f"or\nhistogram_quantile(0.95, sum by (operation) (rate({seconds}{{{ACCOUNT}}}[$__rate_interval])))"
             },
             "s",
+            width=kit.THIRD,
         ),
         kit.graph(
             "Throttled share",
@@ -185,12 +194,14 @@ def _api() -> list[kit.Panel]:
             },
             "percentunit",
             limit=0.05,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Rate that we allow ourselves",
             "Requests per second; halved at each 429, and restored step by step.",
             {"{{account}}": f"sum by (account) (coc_exporter_api_request_rate_limit{{{ACCOUNT}}})"},
             "reqps",
+            width=kit.THIRD,
         ),
         kit.graph(
             "Waiting for our own limits",
@@ -201,6 +212,7 @@ def _api() -> list[kit.Panel]:
                 f"or\nhistogram_quantile(0.95, sum by (account) (rate({waits}{{{ACCOUNT}}}[$__rate_interval])))"
             },
             "s",
+            width=kit.THIRD,
         ),
         kit.graph(
             "Retries by reason",
@@ -231,28 +243,28 @@ def _process() -> list[kit.Panel]:
             "Resident memory of the process.",
             {"{{instance}}": f"process_resident_memory_bytes{{{PROCESS}}}"},
             "bytes",
-            width=8,
+            width=kit.THIRD,
         ),
         kit.graph(
             "CPU",
             "Seconds of processor time per second.",
             {"{{instance}}": f"rate(process_cpu_seconds_total{{{PROCESS}}}[$__rate_interval])"},
             "s",
-            width=8,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Open files",
             "Share of the file descriptors that the process may open.",
             {"{{instance}}": f"process_open_fds{{{PROCESS}}} / process_max_fds{{{PROCESS}}}"},
             "percentunit",
-            width=8,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Size of the exposition",
             "Bytes of what was last rendered, by format and encoding.",
             {"{{format}}, {{encoding}}": f"max by (format, encoding) (coc_exporter_exposition_bytes{{{PROCESS}}})"},
             "bytes",
-            width=8,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Duration of rendering",
@@ -262,13 +274,13 @@ def _process() -> list[kit.Panel]:
                 f" (coc_exporter_render_duration_seconds{{{PROCESS}}})"
             },
             "s",
-            width=8,
+            width=kit.THIRD,
         ),
         kit.graph(
             "Warnings and errors in the log",
             "Lines per second, by level.",
             {"{{level}}": f"sum by (level) (rate(coc_exporter_log_messages_total{{{PROCESS}}}[$__rate_interval]))"},
             "ops",
-            width=8,
+            width=kit.THIRD,
         ),
     ]
