@@ -7,6 +7,7 @@ The API that is played here is hostile: it sends back every header and body that
 from __future__ import annotations
 
 import base64
+import html
 import io
 import json
 import logging
@@ -15,10 +16,8 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from email.utils import formatdate
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
@@ -26,16 +25,13 @@ import bcrypt
 import pytest
 from conftest import FakeClock
 from conftest import run as finish
-from starlette.requests import Request as Asked
-from starlette.responses import Response
+from echo import MODES, WHOLE, echoing
 from tools import exporter, listening, running, until
 
 from exporter import config, log, simulator
 from exporter.cli.wiring import Exporter
 from exporter.exposition import Encoding, Format, Variant
-from exporter.simulator import Controls, Credentials, Switches
-from exporter.simulator.app import Simulator
-from exporter.simulator.messages import Request
+from exporter.simulator import Credentials
 from exporter.storage import Storage
 from exporter.telemetry import Telemetry
 
@@ -44,7 +40,6 @@ AK, SK, SECURITY = "CANARY2ACCESSKEY0000", "Canary3secretkey+/=&x", "Canary4secu
 PASSWORD = "Canary5pass word+/&%"
 PROXY = "Canary6proxy@/x"
 GIVEN = (TOKEN, AK, SK, SECURITY, PASSWORD, PROXY)
-SENSITIVE = ("authorization", "x-auth-token", "x-security-token", "x-metadata-token", "proxy-authorization")
 CREDENTIALS = Credentials(token=TOKEN, access_key=AK, secret_key=SK, password=PASSWORD)
 AUTHS = {
     "token": "{token: {token_file: token}}",
@@ -61,6 +56,11 @@ accounts:
     tickets: [{{execute_uuid: SCT-1}}]
     discovery: {{}}
   - name: proxied
+    endpoint: https://coc.invalid
+    proxy_url: http://user:{proxy}@{host}
+    auth: {{token: {{token: "{token}"}}}}
+    tickets: [{{execute_uuid: SCT-1}}]
+  - name: forwarded
     endpoint: http://127.0.0.1:1
     proxy_url: http://user:{proxy}@{host}
     auth: {{token: {{token: "{token}"}}}}
@@ -87,63 +87,13 @@ FAULTS = {
     "a marker that stays": {"stuck_marker": True},
     "pages of null": {"null_pages": True},
 }
-MODES = {
-    "echo in an error": {"status": 400},
-    "echo in a refusal": {"status": 401},
-    "echo in a ban": {"status": 403},
-    "echo in a failure": {"status": 500},
-    "echo in a success": {"status": 200},
-    "echo in a redirect": {"status": 302},
-}
-
-
-class Echo:
-    """
-    The API, IAM, the metadata service and a proxy at one address.
-
-    While ``mode`` says so it answers with what it was asked; ``wire`` is every secret that went over it.
-    """
-
-    def __init__(self, world, clock):
-        self.clock = clock
-        self.controls = Controls(Switches(), self.now)
-        self.simulator = Simulator(world, CREDENTIALS, self.now, self.controls)
-        self.mode = {}
-        self.wire = set()
-
-    def now(self):
-        return self.clock()
-
-    async def __call__(self, scope, receive, send):
-        body = await Asked(scope, receive).body()
-        headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
-        request = Request(scope["method"], scope["raw_path"].decode(), scope["query_string"].decode(), headers, body)
-        answer, _ = self.simulator.answer(request, self.controls.switches)
-        asked = {name: value for name, value in headers.items() if name in SENSITIVE}
-        self._note(asked, answer)
-        reply = Response(answer.body, answer.status, {"content-type": answer.content_type, **answer.headers})
-        if self.mode and "meta" not in request.raw_path and "securitykey" not in request.raw_path:
-            reply = self._echoed(" ".join([*asked.values(), body.decode()]))
-        reply.headers["date"] = formatdate(self.clock(), usegmt=True)
-        await reply(scope, receive, send)
-
-    def _note(self, asked, answer):
-        self.wire |= {value for value in asked.values() if len(value) > 8}
-        self.wire |= {value for name, value in answer.headers.items() if name.lower() == "x-subject-token"}
-        if b"securitytoken" in answer.body:
-            key = json.loads(answer.body)["credential"]
-            self.wire |= {key["access"], key["secret"], key["securitytoken"]}
-
-    def _echoed(self, text):
-        body = json.dumps({"error_code": "APIGW.0301", "error_msg": f"canonicalRequest: {text}", "data": text})
-        headers = {"x-request-id": quote(text), "location": f"/?{quote(text)}"}
-        return Response(body, self.mode["status"], headers, "application/json")
 
 
 def spellings(secret):
     """Yield the ways in which a secret could be written; of base64, whatever stands before it."""
     raw = secret.encode()
     yield from {secret, quote(secret), quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1]}
+    yield from {html.escape(secret), quote(quote(secret, safe=""), safe=""), repr(secret)[1:-1]}
     yield from {raw.hex(), raw.hex().upper(), raw.hex(" "), raw.hex(":")}
     for offset in range(3):
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
@@ -169,9 +119,8 @@ def api():
     script = simulator.Script()
     ticket = script.ticket("SCT-1", batches=[2])
     ticket.set(ticket.ids()[0], "ABNORMAL", log="No space left on device")
-    echo = Echo(script, time.time)
-    with simulator.running(echo) as url:
-        yield echo, url
+    with echoing(script, script._clock, CREDENTIALS) as played:
+        yield played
 
 
 @pytest.fixture
@@ -194,10 +143,10 @@ def folder(tmp_path):
     return tmp_path
 
 
-def written(url, auth):
+def written(api, auth):
     auth = AUTHS[auth]
-    auth = auth % url if "%s" in auth else auth
-    return CONFIG.format(url=url, host=url.removeprefix("http://"), auth=auth, token=TOKEN, proxy=quote(PROXY, safe=""))
+    auth = auth % api.url if "%s" in auth else auth
+    return CONFIG.format(url=api.url, host=api.host, auth=auth, token=TOKEN, proxy=quote(PROXY, safe=""))
 
 
 def get(url, method="GET", user=""):
@@ -225,22 +174,21 @@ PATHS = (
 
 @pytest.mark.parametrize("auth", AUTHS)
 def test_no_secret_leaves_a_real_process(auth, api, folder):
-    played, url = api
     file = folder / "config.yaml"
-    file.write_text(written(url, auth))
+    file.write_text(written(api, auth))
     environment = {**os.environ, "AK": AK, "SK": SK}
     flags = ("--log.level=debug", "--web.enable-lifecycle", "--web.listen-address=127.0.0.1:0")
     command = exporter("serve", f"--config.file={file}", f"--storage.path={folder / 'coc.db'}", *flags)
     places = {}
     with running(command, folder / "log", env=environment) as process:
         base = listening(process)
-        until(lambda: get(f"{base}/metrics").count("\ncoc_up{") == 3, "the first poll")
-        for name, mode in list(MODES.items())[:3]:
-            played.mode = mode
-            before = sum(played.simulator.requests.values())
-            until(lambda: sum(played.simulator.requests.values()) > before + 1 or "held" in get(f"{base}/"), name, 10)  # noqa: B023
+        until(lambda: get(f"{base}/metrics").count("\ncoc_up{") == 4, "the first poll")
+        for name in ("an error", "a header that is none", "a refusal"):
+            api.mode = MODES[name]
+            before = api.asked
+            until(lambda: api.asked > before + 2 or "held" in get(f"{base}/"), name)  # noqa: B023
             places |= {f"{path} ({name})": get(f"{base}{path}") for path in PATHS}
-        file.write_text(written(url, auth).replace("interval: 1s", f"interval: {PASSWORD}").replace("[{", f"[{SK}, {{"))
+        file.write_text(written(api, auth).replace("interval: 1s", f"interval: {PASSWORD}").replace("[{", f"[{SK}, {{"))
         places["failed reload"] = get(f"{base}/-/reload", "POST")
         places |= {f"{path} (reload)": get(f"{base}{path}") for path in PATHS}
         process.popen.send_signal(signal.SIGHUP)
@@ -251,8 +199,8 @@ def test_no_secret_leaves_a_real_process(auth, api, folder):
     for stored in folder.glob("coc.db*"):
         places[stored.name] = stored.read_bytes().decode("latin-1")
     assert "level=warn" in places["log"]
-    assert any(value.startswith("Basic ") for value in played.wire), "the proxy was not asked"
-    assert leaks(places, {*GIVEN, *played.wire} - {PASSWORD, SK}) == []
+    assert any(value.startswith("Basic ") for value in api.wire), "the proxy was not asked"
+    assert leaks(places, {*GIVEN, *api.wire} - {PASSWORD, SK}) == []
     # These two stand in the broken config as what they are not: no rule can know them there.
     assert leaks({name: text for name, text in places.items() if "reload" not in name}, {PASSWORD, SK}) == []
 
@@ -260,13 +208,12 @@ def test_no_secret_leaves_a_real_process(auth, api, folder):
 @pytest.mark.parametrize("auth", AUTHS)
 def test_no_secret_is_told_through_any_failure(auth, api, folder, captured):
     """In one process: the simulator's faults one by one and every echo, all loggers at debug."""
-    played, url = api
     clock = FakeClock()
-    played.clock = clock.time
+    api.clock = clock.time
     places = {}
 
     async def main():
-        text = written(url, auth)
+        text = written(api, auth)
         made = Exporter(
             config.parse(text, folder=folder, environ={"AK": AK, "SK": SK}),
             Telemetry(process=False),
@@ -274,9 +221,9 @@ def test_no_secret_is_told_through_any_failure(auth, api, folder, captured):
             storage=Storage(folder / "coc.db"),
         )
         for name in [*MODES, *FAULTS]:
-            played.mode = MODES.get(name, {})
-            played.controls.reset()
-            played.controls.set(**FAULTS.get(name, {}))
+            api.mode = MODES.get(name)
+            api.controls.reset()
+            api.controls.set(**FAULTS.get(name, {}))
             clock.advance(90_000)
             await made.poller.once()
             for kind in Format:
@@ -288,7 +235,7 @@ def test_no_secret_is_told_through_any_failure(auth, api, folder, captured):
     places["log"] = captured.getvalue()
     places["storage"] = (folder / "coc.db").read_bytes().decode("latin-1")
     assert "reason=" in places["log"]
-    assert leaks(places, {*GIVEN, *played.wire}) == []
+    assert leaks(places, {*GIVEN, *api.wire}) == []
 
 
 def test_the_search_finds_what_it_looks_for():
@@ -304,7 +251,6 @@ def test_the_search_finds_what_it_looks_for():
 
 def test_a_traceback_carries_no_locals(api, folder, captured, monkeypatch):
     """A bug of ours, with a secret in a variable beside it and in the exception itself."""
-    _, url = api
 
     async def bug(_self, _uuid):
         secret = TOKEN
@@ -313,7 +259,7 @@ def test_a_traceback_carries_no_locals(api, folder, captured, monkeypatch):
     monkeypatch.setattr("exporter.api.client.Api.statistics", bug)
 
     async def main():
-        made = Exporter(config.parse(written(url, "token"), folder=folder), Telemetry(process=False), FakeClock())
+        made = Exporter(config.parse(written(api, "token"), folder=folder), Telemetry(process=False), FakeClock())
         await made.poller.once()
         await made.aclose()
 
@@ -322,12 +268,11 @@ def test_a_traceback_carries_no_locals(api, folder, captured, monkeypatch):
     assert leaks({"log": captured.getvalue()}, GIVEN) == []
 
 
-@pytest.mark.parametrize("mode", [{}, *MODES.values()], ids=["true answers", *MODES])
+@pytest.mark.parametrize("mode", [None, *WHOLE.values()], ids=["true answers", *WHOLE])
 def test_a_recording_holds_no_secret(api, folder, mode):
-    played, url = api
-    played.mode = mode
+    api.mode = mode
     file = folder / "config.yaml"
-    file.write_text(written(url, "aksk"))
+    file.write_text(written(api, "aksk"))
     subprocess.run(
         [sys.executable, "-m", "exporter", "once", f"--config.file={file}", f"--record={folder / 'record'}"],
         env={**os.environ, "AK": AK, "SK": SK},
@@ -337,7 +282,7 @@ def test_a_recording_holds_no_secret(api, folder, mode):
     )
     places = {path.name: path.read_text(errors="replace") for path in (folder / "record").rglob("*") if path.is_file()}
     assert places
-    assert leaks(places, {*GIVEN, *played.wire}) == []
+    assert leaks(places, {*GIVEN, *api.wire}) == []
 
 
 ODD = {
@@ -351,7 +296,6 @@ ODD = {
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("auth", ["token", "password", "aksk"])
 def test_a_secret_that_cannot_be_sent_is_not_told_either(auth, odd, api, folder, captured):
-    _, url = api
     for name in ("token", "password", "security"):
         (folder / name).write_text(odd)
     environ = {"AK": odd, "SK": odd}
@@ -359,7 +303,7 @@ def test_a_secret_that_cannot_be_sent_is_not_told_either(auth, odd, api, folder,
 
     async def main():
         made = Exporter(
-            config.parse(written(url, auth), folder=folder, environ=environ), Telemetry(process=False), FakeClock()
+            config.parse(written(api, auth), folder=folder, environ=environ), Telemetry(process=False), FakeClock()
         )
         await made.poller.once()
         places["state"] = repr(made.board.current)
@@ -396,12 +340,11 @@ def test_a_password_of_our_own_surface_is_not_told(folder):
 
 def test_a_file_of_secrets_that_everybody_may_read_is_warned_of_once(api, folder):
     """By the check, at the start, and not again by a reload; the config itself too, where a secret stands in it."""
-    _, url = api
     (folder / "token").chmod(0o644)
     file = folder / "config.yaml"
-    file.write_text(written(url, "token"))
+    file.write_text(written(api, "token"))
     file.chmod(0o644)
-    told = [f"may read {path}; chmod 600 would stop that" for path in (folder / "token", file, file)]
+    told = [f"may read {path}; chmod 600 would stop that" for path in (folder / "token", file, file, file)]
     checked = subprocess.run(exporter("check", f"--config.file={file}"), capture_output=True, text=True, check=True)
     assert re.findall(r"may read .+(?=\.\n)", checked.stderr) == told
     command = exporter("serve", f"--config.file={file}", "--web.listen-address=127.0.0.1:0")
@@ -414,8 +357,7 @@ def test_a_file_of_secrets_that_everybody_may_read_is_warned_of_once(api, folder
 
 
 def test_a_file_of_secrets_that_only_we_may_read_is_fine(api, folder):
-    _, url = api
     file = folder / "config.yaml"
-    file.write_text(written(url, "token"))
+    file.write_text(written(api, "token"))
     file.chmod(0o600)
     assert config.load(file).warnings == ()
