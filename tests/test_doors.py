@@ -7,8 +7,9 @@ import socket
 import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import bcrypt
@@ -166,6 +167,26 @@ def test_no_path_answers_without_tls(locked, path):
 def test_the_right_password_opens(locked):
     address, tls, _ = locked
     assert ask(address, "/-/healthy", headers=["Authorization: Basic b3BzOnJpZ2h0"], tls=tls).status == 200
+
+
+def test_handshakes_that_nobody_ends_take_little_memory(locked):
+    address, tls, process = locked
+    folder = Path(f"/proc/{process.popen.pid}")
+
+    def descriptors():
+        return len(list((folder / "fd").iterdir()))
+
+    def resident():
+        return int(re.search(r"VmRSS:\s+(\d+)", (folder / "status").read_text())[1]) // 1024
+
+    before = resident()
+    with ExitStack() as stack:
+        for _ in range(400):
+            connection = stack.enter_context(socket.create_connection(address, 10))
+            connection.sendall(b"\x16\x03\x01\x02\x00\x01\x00")
+        until(lambda: descriptors() >= 400, "the connections")
+        assert ask(address, "/-/healthy", headers=["Authorization: Basic b3BzOnJpZ2h0"], tls=tls).status == 200
+        assert resident() - before < 75, "MiB"
 
 
 # Requests that a proxy before us could read in another way.

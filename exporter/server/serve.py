@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from asyncio.sslproto import SSLProtocol
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _CLOSING_TIME = 2.0
+
+# asyncio holds 256 KiB for each connection, from before its handshake on; a record of TLS has no more than 16.
+SSLProtocol.max_size = 32 * 1024
 
 
 async def serve(
