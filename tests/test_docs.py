@@ -76,6 +76,15 @@ def test_every_test_that_a_page_calls_on_exists():
         )
 
 
+def test_every_promise_has_a_bound_and_a_test():
+    table = (ROOT / "docs/reliability.md").read_text().split("## What is promised")[1].split("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(rows) > 10
+    for promise, bound, proof in rows:
+        assert bound.strip(), promise
+        assert re.search(r"`test_\w+(\.test_\w+)?`", proof), promise
+
+
 def test_the_readme_names_commands_that_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make ([a-z-]+)", README, re.MULTILINE):
