@@ -34,8 +34,9 @@ if TYPE_CHECKING:
     from faults.readings import Exposition
 
 PHASES = ("first read", "later poll")
-MEMORY = 256 * 1024 * 1024
-"""Bytes by which a fault may swell the process, ours and the faulty server's side of it."""
+MEMORY = 384 * 1024 * 1024
+"""Bytes by which a fault may swell the process: two pages of 64 MiB side by side, those of the poll before that are not
+collected yet, and the faulty server's side of it."""
 
 
 @dataclass
