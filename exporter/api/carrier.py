@@ -34,8 +34,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer, its body still to be read as it comes; raise an httpx.TransportError."""
-        from aiohttp import ClientTimeout  # noqa: PLC0415  with the first request
-        from yarl import URL  # noqa: PLC0415  likewise
+        from yarl import URL  # noqa: PLC0415  with the first request
 
         session = self._session = self._session or self._opened()
         with _translated():
@@ -47,9 +46,16 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 data=request.content or None,
                 allow_redirects=False,
                 proxy=self.proxy,
-                timeout=ClientTimeout(sock_connect=request.extensions.get("timeout", {}).get("connect")),
+                timeout=self._time(request.extensions.get("timeout", {}).get("connect")),
             )
         return httpx.Response(answer.status, headers=answer.raw_headers, stream=_Body(answer))
+
+    @staticmethod
+    @cache
+    def _time(to_connect: float | None) -> aiohttp.ClientTimeout:
+        from aiohttp import ClientTimeout  # noqa: PLC0415  with the first request
+
+        return ClientTimeout(sock_connect=to_connect)
 
     def _opened(self) -> aiohttp.ClientSession:
         from aiohttp import ClientSession, DummyCookieJar, TCPConnector  # noqa: PLC0415  with the first request

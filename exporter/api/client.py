@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote, urlencode
 
+import httpx
 import msgspec
 
 from exporter import __version__
@@ -23,8 +24,6 @@ from exporter.snapshot import Batch, Instance, Statistics, Ticket
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
     from random import Random
-
-    import httpx
 
     from exporter.api.gate import Gate
     from exporter.api.interpret import Interpreter, Listed
@@ -80,6 +79,7 @@ class Api:
         self.last_error: ApiError | None = None
         self._http = http
         self._base_url = str(http.base_url).rstrip("/")
+        self._timeout = http.timeout.as_dict()
         self._others = others
         self._interpreter = interpreter
         self._account = gate.account
@@ -160,7 +160,7 @@ class Api:
     async def _once(self, operation: str, path: str, parameters: Parameters, kind: type[Answer]) -> Answer:
         try:
             async with self.gate.leave(_ticket_in(path)):
-                response = await self._http.get(self._url(path, parameters), extensions={"operation": operation})
+                response = await self._http.send(self._request(operation, path, parameters))
                 answer = self._read(response, operation, kind)
         except (BadRequest, NotFound):
             self.accepted += 1
@@ -170,10 +170,13 @@ class Api:
         self.accepted += 1
         return answer
 
-    def _url(self, path: str, parameters: Parameters) -> str:
-        # Whole, for httpx takes longer to join the two; and with %20 for a space, as the signature has it.
+    def _request(self, operation: str, path: str, parameters: Parameters) -> httpx.Request:
+        # Not by the client's get(), which merges the same base and headers anew for each: a tenth of a page's CPU.
+        # With %20 for a space, as the signature has it.
         query = f"?{urlencode(parameters, quote_via=quote, safe='')}" if parameters else ""
-        return f"{self._base_url}{path}{query}"
+        url = f"{self._base_url}{path}{query}"
+        extensions = {"operation": operation, "timeout": self._timeout}
+        return httpx.Request("GET", url, headers=self._http.headers, extensions=extensions)
 
     def _read(self, response: httpx.Response, operation: str, kind: type[Answer]) -> Answer:
         judge(response, operation, self._clock.time())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import httpx
@@ -53,11 +54,13 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         clock: Clock,
     ) -> None:
         self._inner = inner
-        self._account = account
         self._way = way
         self._timeout = timeout
-        self._telemetry = telemetry
         self._clock = clock
+        # Looked up once: labels() takes as long as decoding some instances.
+        self._requests = cache(partial(telemetry.api_requests.labels, account))
+        self._durations = cache(partial(telemetry.api_request_duration.labels, account))
+        self._offset = partial(telemetry.api_clock_offset.labels, account)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Return the answer; raise an ApiError."""
@@ -70,9 +73,8 @@ class MeteredTransport(httpx.AsyncBaseTransport):
                     answer = await self._exchange(request)
             code = str(answer.status_code)
         finally:
-            self._telemetry.api_requests.labels(self._account, operation, code).inc()
-            spent = self._clock.monotonic() - started
-            self._telemetry.api_request_duration.labels(self._account, operation).observe(spent)
+            self._requests(operation, code).inc()
+            self._durations(operation).observe(self._clock.monotonic() - started)
         if operation not in _OWN_CLOCK:
             self._note_clock(answer)
         return answer
@@ -91,7 +93,7 @@ class MeteredTransport(httpx.AsyncBaseTransport):
     def _note_clock(self, response: httpx.Response) -> None:
         theirs = unix_seconds(response.headers.get("date", ""))
         if theirs is not None:
-            self._telemetry.api_clock_offset.labels(self._account).set(theirs - self._clock.time())
+            self._offset().set(theirs - self._clock.time())
 
     async def aclose(self) -> None:
         """Close the connections."""
