@@ -6,7 +6,6 @@ It checks and escapes every name of every sample; ours are literals that a test 
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from prometheus_client.utils import floatToGoString
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
     from prometheus_client.samples import Exemplar, Sample
-
-_TO_ESCAPE = re.compile(r'[\\\n"]').search
 
 
 def sample_lines(metric: Metric, *, exemplars: bool) -> bytes:
@@ -32,12 +29,14 @@ def _line(sample: Sample, *, exemplars: bool) -> str:
 
 
 def _labels(labels: Mapping[str, str]) -> str:
-    return ",".join([f'{name}="{_escaped(value)}"' for name, value in sorted(labels.items())])
+    pairs = sorted(labels.items())
+    text = ",".join([f'{name}="{value}"' for name, value in pairs])
+    if "\\" not in text and "\n" not in text and text.count('"') == 2 * len(pairs):
+        return text
+    return ",".join([f'{name}="{_escaped(value)}"' for name, value in pairs])
 
 
 def _escaped(value: str) -> str:
-    if _TO_ESCAPE(value) is None:
-        return value
     return value.replace("\\", r"\\").replace("\n", r"\n").replace('"', r"\"")
 
 

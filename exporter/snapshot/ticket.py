@@ -185,5 +185,5 @@ def _once(past: tuple[Told, ...], told: Iterable[Told]) -> Iterator[Told]:
     """Return each fact once; what was told first stands."""
     known: dict[tuple[int, float | None], Told] = {}
     for fact in chain(past, told):
-        known.setdefault(fact.key, fact)
+        known.setdefault((fact.instance_id, fact.finished), fact)
     return iter(known.values())
