@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from exporter.server.site import Exposition
 
 # All scrapers share one body; what is copied for a slow one is at most a piece of it.
-_PIECE = 256 * 1024
+_PIECE = 1024 * 1024
 _GZIP_LEVEL = 6
 _GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
