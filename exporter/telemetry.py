@@ -110,7 +110,7 @@ class Telemetry:
         )
         self.event_loop_lag = Histogram(
             "coc_exporter_event_loop_lag_seconds",
-            "How much later than asked the event loop woke, looked at once a second.",
+            "How much later than asked the event loop of scrapes woke, looked at once a second.",
             unit="seconds",
             buckets=_LAG_BUCKETS,
             registry=self.registry,

@@ -1,4 +1,4 @@
-"""Measures how late the event loop is: whatever holds it up holds up every poll, scrape and page."""
+"""Measures how late the event loop of scrapes and pages is: whatever holds it up holds up all of them."""
 
 from __future__ import annotations
 

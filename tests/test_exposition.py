@@ -377,7 +377,7 @@ def test_a_failure_that_nobody_waits_for_is_not_complained_of(slow):
         await asyncio.gather(asking, return_exceptions=True)
         (task,) = held._edition.bodies.values()
         slow.go.set()
-        await asyncio.wait([task])
+        await asyncio.gather(asyncio.wrap_future(task), return_exceptions=True)
         held._edition.bodies.clear()
         del task, held
 

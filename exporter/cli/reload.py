@@ -11,11 +11,14 @@ from exporter import config, reasons
 from exporter.errors import ExporterError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from exporter.cli.wiring import Exporter
+    from exporter.cli.wiring import Changes
     from exporter.config import Config
     from exporter.telemetry import Telemetry
+
+    Apply = Callable[[Config], Awaitable[Changes]]
 
 _logger = logging.getLogger(__name__)
 _LOOK_EVERY = 5.0
@@ -23,20 +26,20 @@ _LOOK_EVERY = 5.0
 
 class Reloader:
     """
-    Load ``path`` again into ``exporter``; ``note`` says what the last reload did.
+    Load ``path`` again and ``apply`` it; ``note`` says what the last reload did. ``now`` is the config in force.
 
     What is unwise in a config is warned of once, at the start or at the reload that brings it.
     """
 
-    def __init__(self, exporter: Exporter, path: Path | None, telemetry: Telemetry) -> None:
+    def __init__(self, now: Config, path: Path | None, telemetry: Telemetry, apply: Apply) -> None:
         self.note = ""
-        self._exporter = exporter
         self._path = path
         self._telemetry = telemetry
+        self._apply = apply
         self._lock = asyncio.Lock()
         self._seen = self._text()
         self._warned: set[str] = set()
-        self._warn(exporter.config)
+        self._warn(now)
 
     async def reload(self) -> None:
         """Load the file; raise ExporterError and keep the old config when it has faults."""
@@ -65,7 +68,7 @@ class Reloader:
         # Secrets may have changed even where the text has not, so it is loaded all the same.
         self._seen = self._text()
         loaded = config.load(self._path, check_pattern=reasons.fault)
-        changes = await self._exporter.apply(loaded)
+        changes = await self._apply(loaded)
         self.note = f"The last reload added {changes.added}, removed {changes.removed} and kept {changes.kept} tickets."
         _logger.info(
             "Config loaded again", extra={"added": changes.added, "removed": changes.removed, "kept": changes.kept}

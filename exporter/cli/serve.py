@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from exporter import __version__, config, log, reasons
+from exporter.cli.aside import Aside
 from exporter.cli.reload import Reloader
 from exporter.cli.signals import set_by, stopping
 from exporter.cli.site import Front, prefix
@@ -59,13 +60,18 @@ async def _serve(asked: argparse.Namespace, telemetry: Telemetry) -> None:
         exporter = Exporter(
             loaded, telemetry, clock, storage=_storage(asked), shard=Shard(asked.shard, asked.total_shards)
         )
-        stack.push_async_callback(exporter.aclose)
-        reloader = Reloader(exporter, asked.config_file, telemetry)
+        polls = await stack.enter_async_context(Aside("polls"))
+        stack.push_async_callback(_closed, polls, exporter)
+        reloader = Reloader(loaded, asked.config_file, telemetry, lambda new: polls.run(exporter.apply(new)))
         front = Front(exporter, reloader, asked)
         serving = serve(front, sockets, web_config=web, stop=stop, tell=partial(notify, environ=os.environ))
         hangup = stack.enter_context(set_by(signal.SIGHUP))
         reloading = reloader.watch(hangup, automatic=asked.auto_reload)
-        await _until_served(serving, exporter.run(), reloading, watch_loop(telemetry, clock))
+        await _until_served(serving, polls.run(exporter.run()), reloading, watch_loop(telemetry, clock))
+
+
+async def _closed(polls: Aside, exporter: Exporter) -> None:
+    await polls.finish(exporter.aclose())
 
 
 async def _until_served(serving: Coroutine[Any, Any, None], *beside: Coroutine[Any, Any, None]) -> None:

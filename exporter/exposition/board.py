@@ -2,12 +2,15 @@
 What is handed out: the exposition of the last published snapshot, in every variant somebody asks for.
 
 A variant that was scraped lately is rendered with the next publication, before that takes the place of the last; one
-that was not is rendered when it is first asked for, once, however many ask. Both happen off the event loop.
+that was not is rendered when it is first asked for, once, however many ask. Both happen in a thread, so that whoever
+publishes and whoever hands out may each live in an event loop of their own.
 """
 
 from __future__ import annotations
 
 import asyncio
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,7 +31,7 @@ class _Edition:
 
     snapshot: Snapshot
     options: Options
-    bodies: dict[Variant, asyncio.Task[bytes]] = field(default_factory=dict)
+    bodies: dict[Variant, Future[bytes]] = field(default_factory=dict)
 
 
 class Board:
@@ -39,6 +42,9 @@ class Board:
         self._clock = clock
         self._edition = _Edition(Snapshot(), options)
         self._asked: dict[Variant, float] = {}
+        self._lock = threading.Lock()
+        # One thread: another rendering at the same time would only take its processor from this one.
+        self._renderers = ThreadPoolExecutor(1, thread_name_prefix="render")
 
     @property
     def current(self) -> Snapshot:
@@ -60,22 +66,32 @@ class Board:
         return await self._body(self._edition, variant)
 
     async def _body(self, edition: _Edition, variant: Variant) -> bytes:
-        task = edition.bodies.get(variant)
-        if task is None or _failed(task):
-            work = asyncio.to_thread(self._renderer.body, edition.snapshot, edition.options, variant)
-            task = edition.bodies[variant] = asyncio.ensure_future(work)
-            # Looked at here, so that a failure is not complained of when nobody waits any more.
-            task.add_done_callback(_failed)
+        body = self._rendering(edition, variant)
+        if body.done():
+            return body.result()
+        waiting = asyncio.wrap_future(body)
+        # Looked at here, so that a failure is not complained of when nobody waits any more.
+        waiting.add_done_callback(_failed)
         # A scraper that hangs up must not take the body from those who wait beside it.
-        return await asyncio.shield(task)
+        return await asyncio.shield(waiting)
+
+    def _rendering(self, edition: _Edition, variant: Variant) -> Future[bytes]:
+        with self._lock:
+            body = edition.bodies.get(variant)
+            if body is None or _failed(body):
+                body = self._renderers.submit(self._renderer.body, edition.snapshot, edition.options, variant)
+                edition.bodies[variant] = body
+            return body
 
     def _forget_unwanted(self) -> None:
         now = self._clock.monotonic()
-        self._asked = {variant: asked for variant, asked in self._asked.items() if now - asked < _WANTED_FOR}
-        wanted = {variant.format for variant in self._asked}
+        for variant, asked in tuple(self._asked.items()):
+            if now - asked >= _WANTED_FOR:
+                del self._asked[variant]
+        wanted = {variant.format for variant in tuple(self._asked)}
         for kind in set(Format) - wanted:
             self._renderer.forget(kind)
 
 
-def _failed(task: asyncio.Task[bytes]) -> bool:
-    return task.done() and (task.cancelled() or task.exception() is not None)
+def _failed(body: Future[bytes] | asyncio.Future[bytes]) -> bool:
+    return body.done() and (body.cancelled() or body.exception() is not None)

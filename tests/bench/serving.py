@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from bench.sides import cpu, resident
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from concurrent.futures import Future
 
 _NGINX = """
 daemon off;
@@ -141,11 +143,15 @@ async def _ours(asked: argparse.Namespace) -> None:
 
     polled = Polled(asked.api, asked.tickets)
 
-    under_way: list[asyncio.Task[Any]] = []
+    under_way: list[Future[Any]] = []
+    # As the exporter does: polls have an event loop of their own.
+    beside = asyncio.new_event_loop()
+    threading.Thread(target=beside.run_forever, daemon=True).start()
 
     # Asked for and fetched by two requests: the server does not wait for an answer as long as a poll may last.
     async def poll(request: Any) -> JSONResponse:
-        under_way.append(asyncio.ensure_future(polled.poll(full=request.query_params.get("full") == "1")))
+        polling = polled.poll(full=request.query_params.get("full") == "1")
+        under_way.append(asyncio.run_coroutine_threadsafe(polling, beside))
         return JSONResponse({})
 
     async def told(_request: Any) -> JSONResponse:

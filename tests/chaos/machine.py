@@ -129,7 +129,7 @@ class Chaos(RuleBasedStateMachine):
         storage = None if self.stored is None else Storage(self.stored)
         self.telemetry = Telemetry(process=False)
         self.exporter = Exporter(config.load(path), self.telemetry, self.ours, storage=storage)
-        self.reloader = Reloader(self.exporter, path, self.telemetry)
+        self.reloader = Reloader(self.exporter.config, path, self.telemetry, self.exporter.apply)
         self.run(self.exporter.publish(self.exporter.poller.snapshot()))
 
     def config(self) -> str:
