@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _CLOSING_TIME = 2.0
-_SWITCH_INTERVAL = 0.0005
+_SWITCH_INTERVAL = 0.0001
 
 # asyncio holds 256 KiB for each connection, from before its handshake on; a record of TLS has no more than 16.
 SSLProtocol.max_size = 32 * 1024
