@@ -29,7 +29,7 @@ def _compare(section: Section, instances: int, concurrency: int, *, quick: bool)
     with program("bench.played", "--tickets", "50", "--instances", str(instances)) as url:
         # No page is read twice within a round: a client that remembers answers would gain nothing.
         arguments = {"url": url, "uuids": asked(f"{url}/-/")["uuids"], "pages": 400, "concurrency": concurrency}
-        names = ("ours", "sdk", "bare")
+        names = ("ours", "by_httpx", "sdk", "bare")
         with sides(**{name: (f"bench.clients:{name}", arguments) for name in names}) as started:
             told = rounds(started, 3 if quick else 7, within=8.0 if quick else 25.0)
     at = f"{instances} instances, concurrency {concurrency}"
@@ -37,4 +37,6 @@ def _compare(section: Section, instances: int, concurrency: int, *, quick: bool)
         section.rows.append(Row(f"{at}: {name}", typical(told, name, "cpu_ms"), "ms"))
     section.rows.append(Row(f"{at}: ours / SDK script", ratio(told, "ours", "sdk", "cpu_ms"), "", _OF_SDK))
     section.rows.append(Row(f"{at}: ours / bare client", ratio(told, "ours", "bare", "cpu_ms"), "", _OF_BARE))
+    share = ratio(told, "ours", "by_httpx", "cpu_ms")
+    section.rows.append(Row(f"{at}: ours / the same over httpx's own transport", share, ""))
     section.raw[at] = told

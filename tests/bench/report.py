@@ -87,7 +87,16 @@ def machine() -> dict[str, Any]:
     }
 
 
-_PACKAGES = ("httpx", "httptools", "msgspec", "prometheus-client", "starlette", "uvicorn", "huaweicloudsdkcoc")
+_PACKAGES = (
+    "aiohttp",
+    "httpx",
+    "httptools",
+    "msgspec",
+    "prometheus-client",
+    "starlette",
+    "uvicorn",
+    "huaweicloudsdkcoc",
+)
 
 
 def _version(name: str) -> str:
