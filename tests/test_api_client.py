@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import traceback
 from email.utils import formatdate
 from itertools import pairwise
 
@@ -455,6 +456,15 @@ def test_the_last_error_is_the_last_one():
     assert rig.api.last_error is None
     attempted(rig)
     assert type(rig.api.last_error) is errors.UnexpectedStatus
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_no_error_holds_the_answer_that_it_is_about(attempts):
+    rig = Rig(in_turn(raw(b"no json", 200), raw(b"", 503)), attempts=attempts)
+    error = attempted(rig)
+    for each in (error, rig.api.last_error):
+        frames = [frame for frame, _ in traceback.walk_tb(each.__traceback__)]
+        assert not [held for frame in frames for held in frame.f_locals.values() if isinstance(held, httpx.Response)]
 
 
 def test_that_we_hold_back_is_the_last_error_while_there_is_no_other():

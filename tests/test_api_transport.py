@@ -74,6 +74,13 @@ def endless(chunk):
         yield chunk
 
 
+def lazy(chunks):
+    """Answer with chunks that nobody holds before they are sent."""
+    inner = Inner()
+    inner._chunks = chunks
+    return inner
+
+
 @pytest.mark.parametrize(
     ("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress), (None, bytes)]
 )
@@ -131,6 +138,19 @@ def test_an_endless_body_is_refused(exchange, monkeypatch, headers):
         exchange(inner)
     assert inner.yielded < 2 * 1024 * 1024
     assert inner.closed
+
+
+def test_an_answer_that_was_given_up_is_not_held_by_its_error(exchange, monkeypatch):
+    monkeypatch.setattr(transport, "MAX_BODY", 4 * 1024 * 1024)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BodyTooLarge) as caught:
+            exchange(lazy(bytes(65536 + number) for number in range(100)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.tb
+    assert held < 1024 * 1024
 
 
 @pytest.mark.parametrize(

@@ -149,6 +149,8 @@ class Api:
             try:
                 return await self._once(operation, path, parameters, kind)
             except ApiError as error:
+                # The frames hold the answer, and whoever holds the error would hold them.
+                error.with_traceback(None)
                 self._note(error)
                 delay = self._delay(error, attempt)
                 if delay is None:

@@ -105,16 +105,20 @@ async def _whole_body(response: httpx.Response, host: str) -> bytes:
     unpack = _unpacking(response.headers.get("content-encoding", "identity").strip().lower(), host)
     parts: list[bytes] = []
     received = size = 0
-    async for chunk in response.aiter_raw():
-        received += len(chunk)
-        for part in (chunk,) if unpack is None else _unpacked(unpack, chunk, host):
-            size += len(part)
-            if max(received, size) > MAX_BODY:
-                raise BodyTooLarge(f"{host} sent more than {MAX_BODY} bytes for one answer.")
-            parts.append(part)
-    if unpack is not None and received and not unpack.eof:
-        raise ProtocolBroken(f"{host} sent a compressed answer that breaks off.")
-    return b"".join(parts)
+    try:
+        async for chunk in response.aiter_raw():
+            received += len(chunk)
+            for part in (chunk,) if unpack is None else _unpacked(unpack, chunk, host):
+                size += len(part)
+                if max(received, size) > MAX_BODY:
+                    raise BodyTooLarge(f"{host} sent more than {MAX_BODY} bytes for one answer.")
+                parts.append(part)
+        if unpack is not None and received and not unpack.eof:
+            raise ProtocolBroken(f"{host} sent a compressed answer that breaks off.")
+        return b"".join(parts)
+    finally:
+        # An exception holds this frame for as long as somebody holds the exception.
+        parts.clear()
 
 
 def _unpacking(encoding: str, host: str) -> zlib._Decompress | None:

@@ -34,9 +34,8 @@ if TYPE_CHECKING:
     from faults.readings import Exposition
 
 PHASES = ("first read", "later poll")
-MEMORY = 384 * 1024 * 1024
-"""Bytes by which a fault may swell the process: two pages of 64 MiB side by side, those of the poll before that are not
-collected yet, and the faulty server's side of it."""
+MEMORY = 192 * 1024 * 1024
+"""Bytes by which a fault may swell the process: two pages of 64 MiB side by side, and the faulty server's own."""
 
 
 @dataclass
