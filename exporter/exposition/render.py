@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 _logger = logging.getLogger(__name__)
 
 _EOF = b"# EOF\n"
-_GZIP_LEVEL = 6
+# A third of the time of 6, the usual level, for a sixth more bytes: of a poll that changed little this is the most.
+_GZIP_LEVEL = 3
 _FAST = 1
 _DEFLATED = b"\x78\x01"
 _WORTH_FOLDING = 512

@@ -62,6 +62,7 @@ def _tell_polls(section: Section, polls: Figures) -> None:
         section.rows.append(Row(words, cpu[name], "s CPU", note=f"{requests:,.0f} requests"))
     section.rows.append(Row("1 changed (others run) / every page", cpu["one"] / cpu["whole"], "", _OF_ALL))
     section.rows.append(Row("1 changed (others run) / all changed", cpu["one"] / cpu["all"], "", _OF_ALL))
+    section.rows.append(Row("1 changed (others over) / every page", cpu["one_over"] / cpu["whole"], "", _OF_ALL))
     section.rows.append(Row("1 changed (others over) / all changed", cpu["one_over"] / cpu["all"], "", _OF_ALL))
 
 
@@ -97,9 +98,9 @@ def exporter(api: str, tickets: int, cycles: int) -> Iterator[Figures]:
         poll()
         poll()
         told["one_over"] += [turned(1) for _ in range(3)]
+        runner.run(polled.aclose())
         yield told
         yield {"empty": empty, "packed": packed, "both": both}
-        runner.run(polled.aclose())
 
 
 def traced(api: str, tickets: int) -> Iterator[Figures]:

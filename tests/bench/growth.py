@@ -50,8 +50,9 @@ def exporter(api: str, tickets: int) -> Iterator[Figures]:
         asked(f"{api}/-/forget")
         told = runner.run(polled.poll(full=True))
         still = runner.run(polled.poll(full=False))
-        yield told | {"empty": empty, "grown": resident() - empty, "still": still["cpu"]}
+        grown = resident() - empty
         runner.run(polled.aclose())
+        yield told | {"empty": empty, "grown": grown, "still": still["cpu"]}
 
 
 def _exponent(told: dict[int, Figures], figure: str) -> float:

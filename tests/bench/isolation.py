@@ -116,8 +116,11 @@ def exporter(urls: list[str], seconds: float) -> Iterator[Figures]:
 
         runner.run(exporter.poller.once())
         yield {"url": url}
-        while True:
-            yield quantiles(runner.run(work()))
+        try:
+            while True:
+                yield quantiles(runner.run(work()))
+        finally:
+            runner.run(exporter.aclose())
 
 
 def _forget(account: AccountPoller) -> None:
