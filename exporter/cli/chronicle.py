@@ -35,8 +35,6 @@ _SHOWN_AFTER = 300.0
 # What speaks of our polls, and what no time of the API tells.
 _LEFT_OUT = frozenset(
     {
-        "coc_ticket_up",
-        "coc_ticket_last_success_timestamp_seconds",
         "coc_ticket_count_disagreement",
         "coc_ticket_current_batch",
     }

@@ -51,11 +51,12 @@ async def _read_all(api: Api, watch: Watch, held: Ticket | None, statistics: Sta
 
 
 async def _read_changes(api: Api, watch: Watch, held: Ticket, statistics: Statistics) -> Ticket:
-    if not held.doubtful and not _facts_can_differ(held, statistics):
+    differs = _facts_can_differ(held, statistics)
+    if not differs and not held.doubtful:
         # The same statistics explain themselves: most running tickets, at most polls.
         return held
     facts, stale = held, changed_batches(held, statistics)
-    if _facts_can_differ(held, statistics):
+    if differs:
         facts = await api.ticket(watch.execute_uuid)
         if facts.status in FINAL_STATUSES:
             # Read after the end, for it is the last time.
