@@ -153,7 +153,8 @@ async def live(url, start, clock, play):
             clock.now = float(number * step)
             play(clock.now)
             await exporter_.poller.once()
-            seen[clock.now] = samples(await exporter_.board.body(Variant(Format.OPENMETRICS, Encoding.IDENTITY)))
+            body = await exporter_.board.body(Variant(Format.OPENMETRICS, Encoding.IDENTITY))
+            seen[clock.now] = samples(b"".join(body))
             clock.now = float(number * step)
     finally:
         await exporter_.aclose()

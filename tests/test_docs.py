@@ -29,7 +29,7 @@ FULL = Snapshot((AccountState("a", polled=1.0),), (Reading(Watch("a", "SCT"), TI
 
 def in_the_code():
     shown = [family(FULL, Options()) for family in (*families.OF_TICKETS, *families.OF_ALL)]
-    told = {metric.name: (metric.type, metric._labelnames) for metric in shown}
+    told = {metric.name: (metric.type, metric.labels) for metric in shown}
     telemetry = Telemetry(process=False)
     for instrument in telemetry.registry._collector_to_names:
         told[instrument._name] = (instrument._type, instrument._labelnames)

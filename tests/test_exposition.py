@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import threading
+import zlib
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from conftest import FakeClock, run
@@ -20,9 +22,10 @@ from prometheus_client.samples import Exemplar
 from rigs import ticket_of
 
 from exporter import families
-from exporter.exposition import Board, Encoding, Format, Renderer, Variant, write
+from exporter.exposition import Board, Encoding, Format, Renderer, Variant, packing, write
 from exporter.exposition.lines import sample_lines
 from exporter.families import Options
+from exporter.families.family import CounterFamily, GaugeFamily, HistogramFamily
 from exporter.snapshot import AccountState, Fault, Reading, Snapshot, Watch
 from exporter.telemetry import Telemetry
 
@@ -112,36 +115,50 @@ def test_a_body_is_byte_for_byte_what_prometheus_client_writes_of_all_families_a
         # The same objects come again where nothing changed, as the poller hands them over.
         shown = snapshot(*(kept.setdefault(repr(made), made) for made in readings))
         if forget:
-            renderer.forget(kind)
-        body = renderer.body(shown, options, Variant(kind, Encoding.IDENTITY))
+            renderer.keep(())
+        body = b"".join(renderer.body(shown, options, Variant(kind, Encoding.IDENTITY)))
         assert body == whole(shown, options, kind)
-        assert gzip.decompress(renderer.body(shown, options, Variant(kind, Encoding.GZIP))) == body
+        assert gzip.decompress(b"".join(renderer.body(shown, options, Variant(kind, Encoding.GZIP)))) == body
 
 
 LABELS = st.dictionaries(st.sampled_from(["account", "status", "a", "Z_9"]), st.text(), max_size=3)
 NUMBERS = st.floats() | st.integers(-(2**70), 2**70) | st.booleans()
 
 
+BUCKETS = st.tuples(st.just("+Inf"), NUMBERS, st.none() | st.builds(Exemplar, LABELS, NUMBERS, st.none() | NUMBERS))
+
+
 @st.composite
-def metrics(draw):
-    """Any family of ours, with any labels and values, and exemplars where they may be."""
-    labels = draw(LABELS)
-    exemplar = draw(st.none() | st.builds(Exemplar, LABELS, NUMBERS, st.none() | NUMBERS))
-    counter = CounterMetricFamily("coc_made_up", "Made up.", labels=list(labels))
-    counter.add_metric(list(labels.values()), draw(NUMBERS), exemplar=exemplar)
-    gauge = GaugeMetricFamily("coc_made_up_seconds", "Made up.", labels=list(labels))
-    gauge.add_metric(list(labels.values()), draw(NUMBERS))
-    histogram = HistogramMetricFamily("coc_made_up_seconds", "Made up.", labels=list(labels))
-    bucket = ("+Inf", draw(NUMBERS)) if exemplar is None else ("+Inf", draw(NUMBERS), exemplar)
-    histogram.add_metric(list(labels.values()), [bucket], draw(NUMBERS))
-    return draw(st.sampled_from([counter, gauge, histogram]))
+def pairs(draw):
+    """Any family of ours, and prometheus_client's of the same; any labels and values, and exemplars where they may."""
+    labels, (bound, number, exemplar), total = draw(LABELS), draw(BUCKETS), draw(NUMBERS)
+    names, told = list(labels), list(labels.values())
+    match draw(st.sampled_from(["gauge", "counter", "histogram"])):
+        case "gauge":
+            made = GaugeFamily("coc_made_up_seconds", "Made up.", names)
+            theirs = GaugeMetricFamily("coc_made_up_seconds", "Made up.", labels=names, unit="seconds")
+            theirs.add_metric(told, number)
+            made.add_metric(told, number)
+        case "counter":
+            made = CounterFamily("coc_made_up", "Made up.", names)
+            theirs = CounterMetricFamily("coc_made_up", "Made up.", labels=names)
+            theirs.add_metric(told, number, exemplar=exemplar)
+            made.add_metric(told, number, exemplar)
+        case "histogram":
+            made = HistogramFamily("coc_made_up_ratio", "Made up.", names)
+            theirs = HistogramMetricFamily("coc_made_up_ratio", "Made up.", labels=names, unit="ratio")
+            theirs.add_metric(told, [(bound, number, exemplar) if exemplar else (bound, number)], total)
+            made.add_metric(told, [(bound, number, exemplar)], total)
+    return made, theirs
 
 
-@given(metric=metrics(), kind=st.sampled_from(Format))
-def test_a_sample_line_is_byte_for_byte_what_prometheus_client_writes(metric, kind):
-    headed = write([metric], kind)
-    metric_lines = [line for line in headed.split(b"\n") if line and not line.startswith(b"# ")]
-    assert sample_lines(metric, exemplars=kind is Format.OPENMETRICS) == b"".join(line + b"\n" for line in metric_lines)
+@given(pair=pairs(), kind=st.sampled_from(Format))
+def test_a_family_is_byte_for_byte_what_prometheus_client_makes_of_the_same(pair, kind):
+    made, theirs = pair
+    headed = write([theirs], kind)
+    assert write([made], kind) == headed
+    lines = [line for line in headed.split(b"\n") if line and not line.startswith(b"# ")]
+    assert sample_lines(made, exemplars=kind is Format.OPENMETRICS) == b"".join(line + b"\n" for line in lines)
 
 
 class Counting:
@@ -152,7 +169,7 @@ class Counting:
 
     def __call__(self, snapshot, _options):
         self.asked += [made.watch.execute_uuid for made in snapshot.readings]
-        family = GaugeMetricFamily("coc_counted", "Counted.", labels=["execute_uuid"])
+        family = GaugeFamily("coc_counted", "Counted.", ["execute_uuid"])
         for made in snapshot.readings:
             if made.watch.name == "poison":
                 raise ZeroDivisionError
@@ -195,20 +212,52 @@ def test_a_vanished_ticket_is_forgotten(renderer):
     one, two = reading("SCT1"), reading("SCT2")
     renderer.body(snapshot(one, two), Options(), TEXT)
     renderer.body(snapshot(two), Options(), TEXT)
-    assert list(renderer._said[Format.TEXT]) == [("prod", "SCT2")]
-    renderer.forget(Format.TEXT)
-    assert renderer._said[Format.TEXT] == {}
+    assert [said.key for said in renderer._said[Format.TEXT]] == [("prod", "SCT2")]
+    assert [sheet.members for sheet in renderer._plain[Format.TEXT]] == [tuple(renderer._said[Format.TEXT])]
 
 
-def test_a_format_is_forgotten_without_waiting_for_a_rendering_under_way(renderer):
+def test_what_is_remembered_for_a_variant_goes_with_it(renderer):
+    one = snapshot(reading("SCT1"))
+    renderer.body(one, Options(), TEXT)
+    renderer.body(one, Options(), TEXT_GZIP)
+    renderer.keep([TEXT_GZIP])
+    assert (renderer._plain[Format.TEXT], len(renderer._packed[Format.TEXT])) == ([], 1)
+    assert len(renderer._said[Format.TEXT]) == 1
+    renderer.keep([OPENMETRICS])
+    assert (renderer._packed[Format.TEXT], renderer._said[Format.TEXT]) == ([], [])
+
+
+def test_a_variant_is_forgotten_without_waiting_for_a_rendering_under_way(renderer):
     with renderer._lock:
-        renderer.forget(Format.TEXT)
+        renderer.keep(())
+
+
+def test_of_a_poll_that_changed_one_ticket_all_other_parts_are_handed_out_as_they_are(renderer):
+    many, options = [reading(f"SCT{number:03}") for number in range(300)], Options()
+    before = renderer.body(snapshot(*many), options, TEXT_GZIP)
+    sheets = renderer._packed[Format.TEXT]
+    assert len(sheets) > 2
+    many[100] = replace(many[100], ticket=ticket_of("A"))
+    del many[200]
+    body = renderer.body(snapshot(*many), options, TEXT_GZIP)
+    assert before != body
+    kept = {id(sheet) for sheet in sheets} & {id(sheet) for sheet in renderer._packed[Format.TEXT]}
+    assert len(kept) == len(sheets) - 2
+
+
+def test_large_parts_of_a_body_are_shared_by_two_publications_and_small_ones_sent_together(telemetry):
+    renderer = Renderer(families.OF_TICKETS, families.OF_ALL, telemetry)
+    many, options = [reading(f"SCT{number:03}", ["F"] * 10) for number in range(200)], Options()
+    before = renderer.body(snapshot(*many), options, TEXT)
+    after = renderer.body(snapshot(*many, taken=2.0), options, TEXT)
+    assert len({id(part) for part in before} & {id(part) for part in after}) >= 2
+    assert all(max(len(one), len(two)) > 128 * 1024 for one, two in pairwise(after))
 
 
 def test_a_ticket_that_cannot_be_written_is_left_out_and_counted(renderer, telemetry, caplog):
     poison = Reading(Watch("prod", "SCT2", "poison"), ticket_of("F"))
     shown = snapshot(reading("SCT1"), poison, reading("SCT3"))
-    body = renderer.body(shown, Options(), OPENMETRICS).decode()
+    body = b"".join(renderer.body(shown, Options(), OPENMETRICS)).decode()
     told = [s.labels["execute_uuid"] for m in parsed_openmetrics(body) if m.name == "coc_counted" for s in m.samples]
     assert told == ["SCT1", "SCT3"]
     assert telemetry.registry.get_sample_value("coc_exporter_render_failures_total") == 1
@@ -219,7 +268,7 @@ def test_a_body_tells_its_own_size_and_time(telemetry):
     renderer = Renderer(families.OF_TICKETS, families.OF_ALL, telemetry)
     body = renderer.body(snapshot(reading("SCT1")), Options(), TEXT_GZIP)
     labels = {"format": "text", "encoding": "gzip"}
-    assert telemetry.registry.get_sample_value("coc_exporter_exposition_bytes", labels) == len(body)
+    assert telemetry.registry.get_sample_value("coc_exporter_exposition_bytes", labels) == sum(map(len, body))
     assert telemetry.registry.get_sample_value("coc_exporter_render_duration_seconds", labels) > 0
 
 
@@ -233,10 +282,29 @@ def test_the_same_exposition_is_packed_into_the_same_bytes():
 
 def test_an_openmetrics_body_ends_once(telemetry):
     renderer = Renderer(families.OF_TICKETS, families.OF_ALL, telemetry)
-    body = renderer.body(snapshot(reading("SCT1")), Options(), OPENMETRICS)
+    body = b"".join(renderer.body(snapshot(reading("SCT1")), Options(), OPENMETRICS))
     assert body.endswith(b"\n# EOF\n")
     assert body.count(b"# EOF") == 1
     assert b"\n\n" not in body
+
+
+# Packing.
+
+
+@given(texts=st.lists(st.binary(max_size=2000), max_size=8))
+def test_pieces_packed_each_on_its_own_are_together_one_gzip_stream(texts):
+    stream = b"".join(packing.gzip(map(packing.pack, texts)))
+    unpacker = zlib.decompressobj(16 + zlib.MAX_WBITS)
+    assert unpacker.decompress(stream) + unpacker.flush() == b"".join(texts)
+    # One member to its end, its checksum and length in order: readers stop there.
+    assert unpacker.eof
+    assert unpacker.unused_data == b""
+
+
+def test_a_piece_packed_once_can_stand_anywhere():
+    one, two = packing.pack(b"a" * 70_000), packing.pack(b"b" * 33)
+    for pieces, text in (((one, two, one), b"a" * 70_000 + b"b" * 33 + b"a" * 70_000), ((two, two), b"b" * 66)):
+        assert gzip.decompress(b"".join(packing.gzip(pieces))) == text
 
 
 # The board.
@@ -248,7 +316,7 @@ class Slow:
     def __init__(self):
         self.rendered = []
         self.failing = False
-        self.forgotten = []
+        self.kept = None
         self.go = threading.Event()
         self.go.set()
 
@@ -257,10 +325,10 @@ class Slow:
         self.rendered.append((snapshot.taken, variant))
         if self.failing:
             raise UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates not allowed")
-        return f"{snapshot.taken} {variant.format.value}".encode()
+        return (f"{snapshot.taken} {variant.format.value}".encode(),)
 
-    def forget(self, kind):
-        self.forgotten.append(kind)
+    def keep(self, variants):
+        self.kept = set(variants)
 
 
 @pytest.fixture
@@ -286,7 +354,7 @@ def test_a_variant_is_rendered_once_however_many_ask(slow):
         slow.go.set()
         return set(await asyncio.gather(*asking))
 
-    assert run(main()) == {b"1.0 text"}
+    assert run(main()) == {(b"1.0 text",)}
     assert slow.rendered == [(1.0, TEXT)]
 
 
@@ -304,7 +372,7 @@ def test_what_is_in_demand_is_rendered_before_it_takes_the_place_of_the_last(slo
         after = await held.body(TEXT)
         return before, after, len(slow.rendered) - rendered, held.current.taken
 
-    assert run(main()) == (b"None text", b"2.0 text", 0, 2.0)
+    assert run(main()) == ((b"None text",), (b"2.0 text",), 0, 2.0)
 
 
 def test_a_variant_that_is_asked_for_during_a_publication_does_not_disturb_it(slow):
@@ -320,7 +388,7 @@ def test_a_variant_that_is_asked_for_during_a_publication_does_not_disturb_it(sl
         await publishing
         return await other, await held.body(OPENMETRICS)
 
-    assert run(main()) == (b"None openmetrics", b"2.0 openmetrics")
+    assert run(main()) == ((b"None openmetrics",), (b"2.0 openmetrics",))
 
 
 def test_a_scraper_that_hangs_up_does_not_take_the_body_from_the_others(slow):
@@ -334,7 +402,7 @@ def test_a_scraper_that_hangs_up_does_not_take_the_body_from_the_others(slow):
         slow.go.set()
         return await second
 
-    assert run(main()) == b"None text"
+    assert run(main()) == (b"None text",)
     assert len(slow.rendered) == 1
 
 
@@ -347,7 +415,7 @@ def test_a_rendering_that_failed_is_tried_again_by_the_next_who_asks(slow):
         slow.failing = False
         return await held.body(TEXT)
 
-    assert run(main()) == b"None text"
+    assert run(main()) == (b"None text",)
 
 
 def test_a_publication_that_cannot_be_rendered_leaves_the_last_one_in_place(slow):
@@ -360,7 +428,7 @@ def test_a_publication_that_cannot_be_rendered_leaves_the_last_one_in_place(slow
             await held.publish(at(2.0), Options())
         return await held.body(TEXT), held.current.taken
 
-    assert run(main()) == (b"1.0 text", 1.0)
+    assert run(main()) == ((b"1.0 text",), 1.0)
 
 
 def test_a_failure_that_nobody_waits_for_is_not_complained_of(slow):
@@ -395,12 +463,11 @@ def test_what_nobody_asks_for_any_more_is_neither_rendered_nor_remembered(slow):
         clock.advance(601)
         await held.body(OPENMETRICS)
         slow.rendered.clear()
-        slow.forgotten.clear()
         await held.publish(at(2.0), Options())
 
     run(main())
     assert slow.rendered == [(2.0, OPENMETRICS)]
-    assert slow.forgotten == [Format.TEXT]
+    assert slow.kept == {OPENMETRICS}
 
 
 def test_many_threads_render_at_once_and_each_gets_its_own_snapshot():
@@ -411,7 +478,7 @@ def test_many_threads_render_at_once_and_each_gets_its_own_snapshot():
         for number, one in enumerate(held):
             await one.publish(snapshot(reading(f"SCT{number}")), Options())
         bodies = await asyncio.gather(*(one.body(TEXT) for one in held for _ in range(3)))
-        return [[f'execute_uuid="SCT{number}"'.encode() in body for number in range(4)] for body in bodies]
+        return [[f'execute_uuid="SCT{number}"'.encode() in b"".join(body) for number in range(4)] for body in bodies]
 
     told = run(main())
     assert told == [[number == place // 3 for number in range(4)] for place in range(12)]

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parsed_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parsed_text
 from rigs import instance, ticket_of
@@ -350,15 +351,15 @@ RUN = Execution(7, 100.0, "FINISHED", 5.0, "web-1")
 
 
 def test_the_slowest_execution_is_the_example_of_its_bucket():
-    slow = replace(RUN, instance_id=8, seconds=9.0, finished=50.0)
+    slow = structs.replace(RUN, instance_id=8, seconds=9.0, finished=50.0)
     found = of_executions([RUN, slow], frozenset())
     assert (found.labels, found.value, found.timestamp) == ({"instance_id": "8", "host_name": "web-1"}, 9.0, 50.0)
 
 
 def test_what_was_learnt_of_late_or_has_no_end_is_no_example():
-    slow = replace(RUN, instance_id=8, seconds=9.0, finished=50.0)
+    slow = structs.replace(RUN, instance_id=8, seconds=9.0, finished=50.0)
     assert of_executions([RUN, slow], {(8, 50.0)}).labels["instance_id"] == "7"
-    assert of_executions([replace(RUN, finished=None)], frozenset()) is None
+    assert of_executions([structs.replace(RUN, finished=None)], frozenset()) is None
     assert of_executions([], frozenset()) is None
 
 
@@ -372,7 +373,7 @@ def test_the_latest_failure_is_the_example():
     ("host", "there"), [("日" * 100, True), ("日" * 107, True), ("日" * 108, False), ("h" * 200, False), ('a"b', False)]
 )
 def test_an_example_names_its_host_as_far_as_its_readers_take_it(host, there):
-    labels = of_executions([replace(RUN, host_name=host)], frozenset()).labels
+    labels = of_executions([structs.replace(RUN, host_name=host)], frozenset()).labels
     assert labels == {"instance_id": "7"} | ({"host_name": host} if there else {})
     assert sum(len(name) + len(value) for name, value in labels.items()) <= 128
 

@@ -227,7 +227,7 @@ def test_no_secret_is_told_through_any_failure(auth, api, folder, captured):
             clock.advance(90_000)
             await made.poller.once()
             for kind in Format:
-                places[f"{kind} {name}"] = (await made.board.body(Variant(kind, Encoding.IDENTITY))).decode()
+                places[f"{kind} {name}"] = b"".join(await made.board.body(Variant(kind, Encoding.IDENTITY))).decode()
             places[f"states {name}"] = repr(made.board.current) + repr(made.config) + config.dump(made.config)
         await made.aclose()
 

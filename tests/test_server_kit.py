@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.exposition import generate_latest as text_of
 from prometheus_client.openmetrics.exposition import generate_latest as openmetrics_of
 
-from exporter.exposition import Encoding, Format, Variant
+from exporter.exposition import Body, Encoding, Format, Variant
 from exporter.server import Limits, Site, WebConfigFile, build, open_sockets, serve
 from exporter.server.protocol import BoundedProtocol
 
@@ -54,11 +54,11 @@ class FakeBoard:
         self.bodies.setdefault(Format.TEXT, text_of(registry()))
         self.bodies.setdefault(Format.OPENMETRICS, openmetrics_of(registry()))
 
-    async def body(self, variant: Variant) -> bytes:
+    async def body(self, variant: Variant) -> Body:
         import gzip  # noqa: PLC0415  the fake's own affair
 
         whole = self.bodies[variant.format]
-        return whole if variant.encoding is Encoding.IDENTITY else gzip.compress(whole)
+        return (whole if variant.encoding is Encoding.IDENTITY else gzip.compress(whole),)
 
 
 async def nothing() -> None:

@@ -18,7 +18,7 @@ from exporter.server import Limits
 if TYPE_CHECKING:
     import socket
 
-    from exporter.exposition import Variant
+    from exporter.exposition import Body, Variant
 
 GET = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n"
 LAST_GET = b"GET /metrics HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
@@ -33,10 +33,10 @@ class HeldBoard:
     asked: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
     released: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def body(self, _variant: Variant) -> bytes:
+    async def body(self, _variant: Variant) -> Body:
         self.asked.release()
         await self.released.wait()
-        return b"coc_up 1\n"
+        return (b"coc_up 1\n",)
 
 
 def slow_reader(connection: socket.socket) -> None:

@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING
 
 from exporter import families
 from exporter.exposition import Format, write
+from exporter.exposition.lines import sample_lines
 from exporter.history import ticket_at, turns
 from exporter.snapshot import Reading, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from prometheus_client import Metric
     from prometheus_client.samples import Sample
 
-    from exporter.families import Options
+    from exporter.families import Family, Options
     from exporter.snapshot import Ticket
 
-    Family = Callable[[Snapshot, Options], Metric]
+    Collector = Callable[[Snapshot, Options], Family]
     Lines = tuple[bytes, ...]
     Labels = tuple[tuple[str, str], ...]
 
@@ -58,7 +58,7 @@ class Span:
 class Tale:
     """What one family says of a ticket, from turn to turn."""
 
-    def __init__(self, family: Family, shown: Options) -> None:
+    def __init__(self, family: Collector, shown: Options) -> None:
         empty = family(Snapshot(), shown)
         self.name = empty.name
         self.header = write([empty], Format.OPENMETRICS)
@@ -84,11 +84,10 @@ class Tale:
                     yield b"".join(b"%s %r\n" % (line, number * step) for line in lines)
 
     def _said(self, past: Snapshot) -> dict[Labels, Lines]:
-        metric = self._family(past, self._shown)
-        metric.samples = [sample._replace(exemplar=None) for sample in metric.samples]
-        written = write([metric], Format.OPENMETRICS).removeprefix(self.header).splitlines()
+        family = self._family(past, self._shown)
+        written = sample_lines(family, exemplars=False).split(b"\n")[:-1]
         said: defaultdict[Labels, list[bytes]] = defaultdict(list)
-        for sample, line in zip(metric.samples, written, strict=True):
+        for sample, line in zip(family.samples, written, strict=True):
             said[_metric(sample)].append(line)
         return {labels: tuple(lines) for labels, lines in said.items()}
 

@@ -49,7 +49,7 @@ async def _poll(loaded: Config, asked: argparse.Namespace) -> tuple[Snapshot, by
         snapshot = exporter.board.current
         if asked.format == "table":
             return snapshot, table.of_tickets(snapshot).encode()
-        return snapshot, await exporter.board.body(Variant(Format(asked.format), Encoding.IDENTITY))
+        return snapshot, b"".join(await exporter.board.body(Variant(Format(asked.format), Encoding.IDENTITY)))
     finally:
         await exporter.aclose()
 

@@ -14,12 +14,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from exporter.exposition.render import Format, Variant
 from exporter.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from exporter.clock import Clock
-    from exporter.exposition.render import Renderer
+    from exporter.exposition.render import Body, Renderer, Variant
     from exporter.families import Options
 
 _WANTED_FOR = 600.0
@@ -31,7 +30,7 @@ class _Edition:
 
     snapshot: Snapshot
     options: Options
-    bodies: dict[Variant, Future[bytes]] = field(default_factory=dict)
+    bodies: dict[Variant, Future[Body]] = field(default_factory=dict)
 
 
 class Board:
@@ -60,12 +59,12 @@ class Board:
             await self._body(edition, variant)
         self._edition = edition
 
-    async def body(self, variant: Variant) -> bytes:
+    async def body(self, variant: Variant) -> Body:
         """Return the current exposition in a variant."""
         self._asked[variant] = self._clock.monotonic()
         return await self._body(self._edition, variant)
 
-    async def _body(self, edition: _Edition, variant: Variant) -> bytes:
+    async def _body(self, edition: _Edition, variant: Variant) -> Body:
         body = self._rendering(edition, variant)
         if body.done():
             return body.result()
@@ -75,7 +74,7 @@ class Board:
         # A scraper that hangs up must not take the body from those who wait beside it.
         return await asyncio.shield(waiting)
 
-    def _rendering(self, edition: _Edition, variant: Variant) -> Future[bytes]:
+    def _rendering(self, edition: _Edition, variant: Variant) -> Future[Body]:
         with self._lock:
             body = edition.bodies.get(variant)
             if body is None or _failed(body):
@@ -88,10 +87,8 @@ class Board:
         for variant, asked in tuple(self._asked.items()):
             if now - asked >= _WANTED_FOR:
                 del self._asked[variant]
-        wanted = {variant.format for variant in tuple(self._asked)}
-        for kind in set(Format) - wanted:
-            self._renderer.forget(kind)
+        self._renderer.keep(tuple(self._asked))
 
 
-def _failed(body: Future[bytes] | asyncio.Future[bytes]) -> bool:
+def _failed(body: Future[Body] | asyncio.Future[Body]) -> bool:
     return body.done() and (body.cancelled() or body.exception() is not None)

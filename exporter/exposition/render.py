@@ -10,38 +10,41 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import zlib
 from dataclasses import dataclass, replace
 from enum import Enum
-from io import BytesIO
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from prometheus_client import exposition as text_format
 from prometheus_client.openmetrics import exposition as openmetrics_format
 
 from exporter.exposition.lines import sample_lines
+from exporter.exposition.packing import gzip, pack
+from exporter.exposition.sheets import Said, renewed
 from exporter.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from prometheus_client import Metric
 
-    from exporter.families import Options
-    from exporter.snapshot import Reading, Ticket, Watch
+    from exporter.exposition.packing import Piece
+    from exporter.exposition.sheets import Sheet
+    from exporter.families import Family, Options
+    from exporter.snapshot import Reading
     from exporter.telemetry import Telemetry
 
-    Family = Callable[[Snapshot, Options], Metric]
+    Collector = Callable[[Snapshot, Options], Family]
 
 _logger = logging.getLogger(__name__)
 
 _EOF = b"# EOF\n"
-# A third of the time of 6, the usual level, for a sixth more bytes: of a poll that changed little this is the most.
-_GZIP_LEVEL = 3
-_FAST = 1
-_DEFLATED = b"\x78\x01"
-_WORTH_FOLDING = 512
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS
+_LARGE = 128 * 1024
+_GATHERED = 1024 * 1024
+
+P = TypeVar("P")
+
+Body = tuple[bytes, ...]
+"""An exposition in several parts, those that did not change the same objects as in the one before."""
 
 
 class Format(Enum):
@@ -66,37 +69,13 @@ class Variant:
     encoding: Encoding
 
 
-class Collection(Protocol):
-    """Whatever yields families."""
-
-    def collect(self) -> Iterable[Metric]:
-        """Yield families."""
-
-
 @dataclass(frozen=True, slots=True)
 class _Families:
-    metrics: Sequence[Metric]
+    metrics: Sequence[Metric | Family]
 
     def collect(self) -> Iterable[Metric]:
-        return self.metrics
-
-
-@dataclass(frozen=True, slots=True)
-class _Said:
-    """
-    What was written of one ticket: the sample lines of each family, in the families' order, deflated where long.
-
-    They are much alike and take a tenth of their length then; of a thousand tickets that saves 25 megabytes.
-    """
-
-    ticket: Ticket | None
-    watch: Watch
-    options: Options
-    lines: tuple[bytes, ...]
-
-    def tells(self, reading: Reading, options: Options) -> bool:
-        """Tell whether the same would be written now; when a reading was made is no matter of a ticket's families."""
-        return self.ticket is reading.shown and self.watch is reading.watch and self.options is options
+        # Of a Metric no more is asked than a Family has.
+        return cast("Sequence[Metric]", self.metrics)
 
 
 class Renderer:
@@ -106,51 +85,62 @@ class Renderer:
     ``of_tickets`` speak of each ticket on its own, ``of_all`` look across. Safe to use from several threads.
     """
 
-    def __init__(self, of_tickets: Sequence[Family], of_all: Sequence[Family], telemetry: Telemetry) -> None:
+    def __init__(self, of_tickets: Sequence[Collector], of_all: Sequence[Collector], telemetry: Telemetry) -> None:
         self._of_tickets = of_tickets
         self._of_all = of_all
         self._telemetry = telemetry
-        self._said: dict[Format, dict[tuple[str, str], _Said]] = {kind: {} for kind in Format}
+        self._said: dict[Format, list[Said]] = {}
+        self._plain: dict[Format, list[Sheet[bytes]]] = {}
+        self._packed: dict[Format, list[Sheet[Piece]]] = {}
         self._lock = threading.Lock()
 
-    def body(self, snapshot: Snapshot, options: Options, variant: Variant) -> bytes:
+    def body(self, snapshot: Snapshot, options: Options, variant: Variant) -> Body:
         """Return the exposition of a snapshot, packed."""
         began = time.perf_counter()
         with self._lock:
-            body = _packed(self._parts(snapshot, options, variant.format), variant.encoding)
+            body = tuple(_gathered(self._parts(snapshot, options, variant)))
         labels = (variant.format.value, variant.encoding.value)
-        self._telemetry.exposition_bytes.labels(*labels).set(len(body))
+        self._telemetry.exposition_bytes.labels(*labels).set(sum(map(len, body)))
         self._telemetry.render_duration.labels(*labels).set(time.perf_counter() - began)
         return body
 
-    def forget(self, kind: Format) -> None:
-        """Drop what was remembered for a format that nobody asks for; waits for no rendering that is under way."""
-        self._said[kind] = {}
+    def keep(self, variants: Collection[Variant]) -> None:
+        """Drop what was remembered for any other variant; waits for no rendering that is under way."""
+        formats = {variant.format for variant in variants}
+        for kind in Format:
+            if Variant(kind, Encoding.IDENTITY) not in variants:
+                self._plain[kind] = []
+            if Variant(kind, Encoding.GZIP) not in variants:
+                self._packed[kind] = []
+            if kind not in formats:
+                self._said[kind] = []
 
-    def _parts(self, snapshot: Snapshot, options: Options, kind: Format) -> Iterator[bytes]:
-        said = self._renewed(snapshot, options, kind)
+    def _parts(self, snapshot: Snapshot, options: Options, variant: Variant) -> Iterable[bytes]:
+        kind = variant.format
+        said = self._said[kind] = list(self._renewed(snapshot, options, kind))
         empty = replace(snapshot, readings=())
-        headers = _headers([family(empty, options) for family in self._of_tickets], kind)
-        for position, header in enumerate(headers):
-            yield header
-            yield from (_unfolded(ticket.lines[position]) for ticket in said)
-        yield write([family(snapshot, options) for family in self._of_all], kind)
-        yield write(list(self._telemetry.registry.collect()), kind)
-        if kind is Format.OPENMETRICS:
-            yield _EOF
+        headers = [_header(family(empty, options), kind) for family in self._of_tickets]
+        tail = self._tail(snapshot, options, kind)
+        if variant.encoding is Encoding.IDENTITY:
+            plain = self._plain[kind] = renewed(self._plain.get(kind, ()), said, bytes)
+            return _joined(headers, plain, tail)
+        sheets = self._packed[kind] = renewed(self._packed.get(kind, ()), said, pack)
+        return gzip(_joined([*map(pack, headers)], sheets, pack(tail)))
 
-    def _renewed(self, snapshot: Snapshot, options: Options, kind: Format) -> list[_Said]:
-        before = self._said[kind]
-        after = {}
+    def _renewed(self, snapshot: Snapshot, options: Options, kind: Format) -> Iterator[Said]:
+        before = {said.key: said for said in self._said.get(kind, ())}
         for reading in snapshot.readings:
-            key = (reading.watch.account, reading.watch.execute_uuid)
-            said = before.get(key)
-            if said is None or not said.tells(reading, options):
-                lines = self._lines_or_none(reading, options, kind)
-                said = _Said(reading.shown, reading.watch, options, lines)
-            after[key] = said
-        self._said[kind] = after
-        return list(after.values())
+            said = before.get((reading.watch.account, reading.watch.execute_uuid))
+            if said is None or not said.holds(reading, options):
+                said = Said.of(reading, options, self._lines_or_none(reading, options, kind))
+            yield said
+
+    def _tail(self, snapshot: Snapshot, options: Options, kind: Format) -> bytes:
+        exemplars = kind is Format.OPENMETRICS
+        families = [family(snapshot, options) for family in self._of_all]
+        across = [_header(family, kind) + sample_lines(family, exemplars=exemplars) for family in families]
+        end = _EOF if kind is Format.OPENMETRICS else b""
+        return b"".join([*across, write(list(self._telemetry.registry.collect()), kind), end])
 
     def _lines_or_none(self, reading: Reading, options: Options, kind: Format) -> tuple[bytes, ...]:
         """Return the lines of a reading; none of them when they cannot be written, so that all others still are."""
@@ -165,20 +155,10 @@ class Renderer:
     def _lines(self, reading: Reading, options: Options, kind: Format) -> tuple[bytes, ...]:
         alone = Snapshot(readings=(reading,))
         exemplars = kind is Format.OPENMETRICS
-        written = (sample_lines(family(alone, options), exemplars=exemplars) for family in self._of_tickets)
-        return tuple(map(_folded, written))
+        return tuple(sample_lines(family(alone, options), exemplars=exemplars) for family in self._of_tickets)
 
 
-def _folded(lines: bytes) -> bytes:
-    return zlib.compress(lines, _FAST) if len(lines) > _WORTH_FOLDING else lines
-
-
-def _unfolded(lines: bytes) -> bytes:
-    # No family's name begins like what zlib writes at this level.
-    return zlib.decompress(lines) if lines.startswith(_DEFLATED) else lines
-
-
-def write(metrics: Sequence[Metric], kind: Format) -> bytes:
+def write(metrics: Sequence[Metric | Family], kind: Format) -> bytes:
     """Return the families as prometheus_client writes them, without OpenMetrics' end mark."""
     if kind is Format.TEXT:
         return text_format.generate_latest(_Families(metrics))
@@ -186,17 +166,27 @@ def write(metrics: Sequence[Metric], kind: Format) -> bytes:
     return body.removesuffix(_EOF)
 
 
-def _headers(metrics: Sequence[Metric], kind: Format) -> list[bytes]:
-    return [write([metric], kind) for metric in metrics]
+def _header(family: Family, kind: Format) -> bytes:
+    return write([type(family)(family.name, family.documentation, family.labels)], kind)
 
 
-def _packed(parts: Iterable[bytes], encoding: Encoding) -> bytes:
-    # Written as they come: all of them at once would take as much memory again as the body.
-    body = BytesIO()
-    if encoding is Encoding.IDENTITY:
-        body.writelines(parts)
-    else:
-        packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-        body.writelines(map(packer.compress, parts))
-        body.write(packer.flush())
-    return body.getvalue()
+def _joined(headers: Sequence[P], sheets: Sequence[Sheet[P]], tail: P) -> Iterator[P]:
+    """Yield each family's header with its lines of every sheet, and the tail."""
+    for position, header in enumerate(headers):
+        yield header
+        yield from (sheet.pieces[position] for sheet in sheets)
+    yield tail
+
+
+def _gathered(parts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the same bytes, small parts put together: each that is yielded is sent on its own."""
+    small = bytearray()
+    for part in parts:
+        if small and (len(small) >= _GATHERED or len(part) >= _LARGE):
+            yield bytes(small)
+            small.clear()
+        if len(part) >= _LARGE:
+            yield part
+        else:
+            small += part
+    yield bytes(small)

@@ -8,6 +8,7 @@ no call is made for a scrape.
 """
 
 from exporter.families.account import discovery_omitted, listed, tickets, up
+from exporter.families.family import Family
 from exporter.families.instance import (
     abnormal_instance_info,
     abnormal_instances_omitted,
@@ -51,4 +52,4 @@ OF_TICKETS = (
 
 OF_ALL = (ticket_up, last_success, up, tickets, discovery_omitted, listed)
 
-__all__ = ["OF_ALL", "OF_TICKETS", "Options"]
+__all__ = ["OF_ALL", "OF_TICKETS", "Family", "Options"]

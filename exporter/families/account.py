@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import GaugeMetricFamily
+from exporter.families.family import GaugeFamily
 
 if TYPE_CHECKING:
     from exporter.families.options import Options
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 _STATES = ("active", "finished", "failed")
 
 
-def up(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def up(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell whether the account's API answered and accepted our credentials.
 
         coc_up{account="prod"} 1.0
     """
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_up",
         "1 when the account's API answered and accepted our credentials in the last poll.",
         labels=["account"],
@@ -31,13 +31,13 @@ def up(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     return family
 
 
-def tickets(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def tickets(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Count the watched tickets in each state.
 
         coc_exporter_tickets{account="prod",state="active"} 3.0
     """
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_exporter_tickets",
         "Tickets that are watched, by what polling them amounts to.",
         labels=["account", "state"],
@@ -49,13 +49,13 @@ def tickets(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     return family
 
 
-def listed(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def listed(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Count the tickets that the listing told of, whatever discovery wants of them.
 
         coc_exporter_listed_tickets{account="prod"} 120.0
     """
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_exporter_listed_tickets",
         "Tickets that the API listed in the last poll, as far as they were asked for; absent when the listing failed.",
         labels=["account"],
@@ -66,13 +66,13 @@ def listed(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     return family
 
 
-def discovery_omitted(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def discovery_omitted(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Count the tickets that discovery found and left out.
 
         coc_exporter_discovery_omitted_tickets{account="prod"} 0.0
     """
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_exporter_discovery_omitted_tickets",
         "Tickets that discovery found beyond max_tickets, the oldest ones.",
         labels=["account"],

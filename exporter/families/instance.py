@@ -4,60 +4,61 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
+from functools import lru_cache
 from itertools import accumulate
-from math import fsum
+from math import fsum, inf
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.utils import floatToGoString
 
 from exporter.families.exemplars import of_executions, of_failures
+from exporter.families.family import CounterFamily, GaugeFamily, HistogramFamily
 from exporter.families.shape import IDENTITY, batch_labels, batch_values, gauge_of_tickets, places, shown
 from exporter.snapshot import OTHER_REASON, STATUSES
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable
+    from collections.abc import Iterable
 
-    from prometheus_client.samples import Exemplar
-
+    from exporter.families.family import Bucket
     from exporter.families.options import Options
     from exporter.snapshot import Batch, Execution, Failure, Instance, Snapshot, Ticket
 
 HOST_LABELS = ("resource_id", "host_name", "fixed_ip", "region_id", "zone_id", "application", "group")
+_labels_of_host = attrgetter(*HOST_LABELS)
 
 _ALWAYS = ("ABNORMAL", "FINISHED")
 
 
-def instances(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
+def instances(snapshot: Snapshot, options: Options) -> GaugeFamily:
     """
     Count the instances in each status.
 
         coc_instances{account="prod",execute_uuid="SCT1",batch="1",status="FINISHED"} 10.0
     """
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_instances",
         "Instances in this status, as of the last poll.",
         labels=[*batch_labels(options), "status"],
     )
     for labels, ticket in shown(snapshot):
-        counts: Counter[tuple[str, ...]] = Counter()
-        # Zeros too: a series that vanishes cannot be alerted on.
-        counts.update({(*where, status): 0 for where in places(ticket, options) for status in STATUSES})
+        counts: dict[tuple[str, ...], Counter[str]] = {where: Counter() for where in places(ticket, options)}
         for batch in ticket.batches:
-            where = batch_values(batch.index, options)
-            counts.update({(*where, status): count for status, count in batch.counts.items()})
-        for rest, count in counts.items():
-            family.add_metric([*labels, *rest], count)
+            counts[batch_values(batch.index, options)].update(batch.counts)
+        for where, told in counts.items():
+            # Zeros too: a series that vanishes cannot be alerted on.
+            for status in dict.fromkeys((*STATUSES, *told)):
+                family.add_metric([*labels, *where, status], told.get(status, 0))
     return family
 
 
-def batch_instances(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
+def batch_instances(snapshot: Snapshot, options: Options) -> GaugeFamily:
     """
     Tell how many instances the API states, whatever its pages held.
 
         coc_batch_instances{account="prod",execute_uuid="SCT1",batch="1"} 10.0
     """
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_batch_instances",
         "Instances of the batch, as total_instances of the API states.",
         labels=batch_labels(options),
@@ -71,13 +72,13 @@ def batch_instances(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
     return family
 
 
-def instance_failures(snapshot: Snapshot, options: Options) -> CounterMetricFamily:
+def instance_failures(snapshot: Snapshot, options: Options) -> CounterFamily:
     """
     Count the instances that became ABNORMAL, each failure once.
 
         coc_instance_failures_total{account="prod",execute_uuid="SCT1",batch="1",reason="other"} 2.0
     """
-    family = CounterMetricFamily(
+    family = CounterFamily(
         "coc_instance_failures",
         "Instances that became ABNORMAL, by the reason that their log tells; each failure counts once.",
         labels=[*batch_labels(options), "reason"],
@@ -89,21 +90,20 @@ def instance_failures(snapshot: Snapshot, options: Options) -> CounterMetricFami
         for failure in ticket.failures():
             failures[*batch_values(failure.batch, options), failure.reason].append(failure)
         for rest, told in failures.items():
-            family.add_metric([*labels, *rest], len(told), exemplar=of_failures(told))
+            family.add_metric([*labels, *rest], len(told), of_failures(told))
     return family
 
 
-def instance_execution_duration(snapshot: Snapshot, options: Options) -> HistogramMetricFamily:
+def instance_execution_duration(snapshot: Snapshot, options: Options) -> HistogramFamily:
     """
     Observe how long each ended execution took, each once.
 
         coc_instance_execution_duration_seconds_bucket{account="a",execute_uuid="S",le="60.0",status="FINISHED"} 9.0
     """
-    family = HistogramMetricFamily(
+    family = HistogramFamily(
         "coc_instance_execution_duration_seconds",
         "execute_costs of instances that ended, by the status they ended in; each execution counts once.",
         labels=[*IDENTITY, "status"],
-        unit="seconds",
     )
     for labels, ticket in shown(snapshot):
         ended: defaultdict[str, list[Execution]] = defaultdict(list, {status: [] for status in _ALWAYS})
@@ -116,13 +116,13 @@ def instance_execution_duration(snapshot: Snapshot, options: Options) -> Histogr
     return family
 
 
-def abnormal_instance_info(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
+def abnormal_instance_info(snapshot: Snapshot, options: Options) -> GaugeFamily:
     """
     Name the instances that are ABNORMAL now, with their hosts.
 
         coc_abnormal_instance_info{account="a",batch="1",execute_uuid="S",host_name="web-1",reason="disk_full",...} 1.0
     """
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_abnormal_instance_info",
         "1 for each instance that is ABNORMAL now, up to metrics.abnormal_instances of a ticket.",
         labels=[*batch_labels(options), "instance_id", *HOST_LABELS, "reason"],
@@ -135,11 +135,11 @@ def abnormal_instance_info(snapshot: Snapshot, options: Options) -> GaugeMetricF
 
 
 def _abnormal_labels(batch: Batch, instance: Instance, options: Options) -> tuple[str, ...]:
-    host = (getattr(instance.host, name) for name in HOST_LABELS)
+    host = _labels_of_host(instance.host)
     return (*batch_values(batch.index, options), str(instance.id), *host, instance.reason or OTHER_REASON)
 
 
-def abnormal_instances_omitted(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
+def abnormal_instances_omitted(snapshot: Snapshot, options: Options) -> GaugeFamily:
     """
     Count the ABNORMAL instances beyond those that ``coc_abnormal_instance_info`` names.
 
@@ -154,17 +154,19 @@ def abnormal_instances_omitted(snapshot: Snapshot, options: Options) -> GaugeMet
 
 
 def buckets(
-    executions: Iterable[Execution], bounds: tuple[float, ...], late: Container[tuple[int, float | None]]
-) -> list[tuple[str, float] | tuple[str, float, Exemplar]]:
+    executions: Iterable[Execution], bounds: tuple[float, ...], late: frozenset[tuple[int, float]]
+) -> list[Bucket]:
     """Return for each bound, the last one infinite, its ``le``, the count up to it, and its slowest execution."""
     under: list[list[Execution]] = [[] for _ in range(len(bounds) + 1)]
     for execution in executions:
         under[bisect_left(bounds, execution.seconds)].append(execution)
-    edges = (floatToGoString(bound) for bound in (*bounds, float("inf")))
-    counts = accumulate(len(told) for told in under)
     exemplars = (of_executions(told, late) for told in under)
-    lines = zip(edges, counts, exemplars, strict=True)
-    return [(edge, count) if exemplar is None else (edge, count, exemplar) for edge, count, exemplar in lines]
+    return list(zip(_edges(bounds), accumulate(map(len, under)), exemplars, strict=True))
+
+
+@lru_cache
+def _edges(bounds: tuple[float, ...]) -> tuple[str, ...]:
+    return tuple(floatToGoString(bound) for bound in (*bounds, inf))
 
 
 def _abnormal(ticket: Ticket) -> list[tuple[Batch, Instance]]:

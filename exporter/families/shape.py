@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import GaugeMetricFamily
+from exporter.families.family import GaugeFamily
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from exporter.snapshot import Reading, Snapshot, Ticket
 
 IDENTITY = ["account", "execute_uuid"]
-
-_UNITS = ("seconds", "bytes", "ratio")
 
 
 def identity(reading: Reading) -> list[str]:
@@ -50,16 +48,11 @@ def batch_values(index: int, options: Options) -> tuple[str, ...]:
 
 def gauge_of_tickets(
     name: str, documentation: str, snapshot: Snapshot, value: Callable[[Ticket], float | None]
-) -> GaugeMetricFamily:
+) -> GaugeFamily:
     """Return a gauge with one sample for each ticket whose value is known."""
-    family = GaugeMetricFamily(name, documentation, labels=IDENTITY, unit=unit_of(name))
+    family = GaugeFamily(name, documentation, labels=IDENTITY)
     for labels, ticket in shown(snapshot):
         number = value(ticket)
         if number is not None:
             family.add_metric(labels, number)
     return family
-
-
-def unit_of(name: str) -> str:
-    """Return the unit that a family's name ends in, empty for a plain number."""
-    return next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client.core import GaugeMetricFamily
-
+from exporter.families.family import GaugeFamily
 from exporter.families.shape import IDENTITY, gauge_of_tickets, identity, shown
 from exporter.snapshot import TICKET_STATUSES
 
@@ -16,14 +15,14 @@ if TYPE_CHECKING:
 _DESCRIPTION = ("name", "script_name", "creator")
 
 
-def info(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
+def info(snapshot: Snapshot, options: Options) -> GaugeFamily:
     """
     Describe the ticket, to be joined in PromQL.
 
         coc_ticket_info{account="prod",execute_uuid="SCT1",name="nightly",script_name="patch",creator="ops"} 1.0
     """
     described = [reading for reading in snapshot.readings if reading.shown is not None]
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_ticket_info",
         "1, with the ticket's name, script, creator and the labels of the config.",
         labels=[*IDENTITY, *_DESCRIPTION, *options.ticket_labels],
@@ -36,22 +35,20 @@ def info(snapshot: Snapshot, options: Options) -> GaugeMetricFamily:
     return family
 
 
-def status(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def status(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell the ticket's own status: 1 for the one it is in, 0 for the others.
 
         coc_ticket_status{account="prod",execute_uuid="SCT1",status="PROCESSING"} 1.0
     """
-    family = GaugeMetricFamily(
-        "coc_ticket_status", "1 for the status that the ticket is in.", labels=[*IDENTITY, "status"]
-    )
+    family = GaugeFamily("coc_ticket_status", "1 for the status that the ticket is in.", labels=[*IDENTITY, "status"])
     for labels, ticket in shown(snapshot):
         for name in dict.fromkeys((*TICKET_STATUSES, ticket.status)):
             family.add_metric([*labels, name], name == ticket.status)
     return family
 
 
-def created(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def created(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell when the ticket was created.
 
@@ -65,7 +62,7 @@ def created(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     )
 
 
-def finished(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def finished(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell when the ticket ended; absent while the API says null.
 
@@ -79,7 +76,7 @@ def finished(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     )
 
 
-def timeout(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def timeout(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell how long the ticket allows the script to run.
 
@@ -93,7 +90,7 @@ def timeout(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     )
 
 
-def success_rate_threshold(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def success_rate_threshold(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell which share of a batch must succeed for the ticket to go on.
 
@@ -107,7 +104,7 @@ def success_rate_threshold(snapshot: Snapshot, _options: Options) -> GaugeMetric
     )
 
 
-def current_batch(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def current_batch(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell which batch is executed.
 
@@ -121,7 +118,7 @@ def current_batch(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
     )
 
 
-def oldest_processing(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def oldest_processing(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell since when the longest running instance runs; absent while none does.
 
@@ -135,7 +132,7 @@ def oldest_processing(snapshot: Snapshot, _options: Options) -> GaugeMetricFamil
     )
 
 
-def count_disagreement(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def count_disagreement(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell by how many instances the API's statistics and its pages differ; absent where only some batches are watched.
 
@@ -149,30 +146,29 @@ def count_disagreement(snapshot: Snapshot, _options: Options) -> GaugeMetricFami
     )
 
 
-def ticket_up(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def ticket_up(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell whether the ticket's last reading was whole.
 
         coc_ticket_up{account="prod",execute_uuid="SCT1"} 1.0
     """
-    family = GaugeMetricFamily("coc_ticket_up", "1 when the last poll read the ticket whole.", labels=IDENTITY)
+    family = GaugeFamily("coc_ticket_up", "1 when the last poll read the ticket whole.", labels=IDENTITY)
     for reading in snapshot.readings:
         if reading.tried is not None:
             family.add_metric(identity(reading), reading.up)
     return family
 
 
-def last_success(snapshot: Snapshot, _options: Options) -> GaugeMetricFamily:
+def last_success(snapshot: Snapshot, _options: Options) -> GaugeFamily:
     """
     Tell when the ticket was last read whole; a settled ticket is not read again.
 
         coc_ticket_last_success_timestamp_seconds{account="prod",execute_uuid="SCT1"} 1.767323345e+09
     """
-    family = GaugeMetricFamily(
+    family = GaugeFamily(
         "coc_ticket_last_success_timestamp_seconds",
         "When the ticket was last read whole, in Unix seconds; one that ended is not read again.",
         labels=IDENTITY,
-        unit="seconds",
     )
     for reading in snapshot.readings:
         if reading.last_success is not None:

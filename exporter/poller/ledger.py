@@ -11,6 +11,8 @@ from dataclasses import replace
 from itertools import chain
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from exporter.snapshot import Execution
 
 if TYPE_CHECKING:
@@ -52,7 +54,7 @@ def _past(past: tuple[Told, ...], told: Iterable[Iterable[Told]], now: list[Told
 
 
 def _closed(fact: Told, ends: Mapping[tuple[int, str], float | None]) -> Told:
-    return fact if fact.finished is not None else replace(fact, finished=ends.get(_run(fact)))
+    return fact if fact.finished is not None else structs.replace(fact, finished=ends.get(_run(fact)))
 
 
 def _run(fact: Fact) -> tuple[int, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import zlib
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -12,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
 from exporter.exposition import Encoding, Variant
+from exporter.exposition.packing import gzip, pack
 from exporter.server.family_filter import only
 from exporter.server.negotiation import content_type, negotiated
 
@@ -20,13 +20,12 @@ if TYPE_CHECKING:
 
     from starlette.types import Receive, Scope, Send
 
+    from exporter.exposition import Body
     from exporter.server.negotiation import Choice
     from exporter.server.site import Exposition
 
 # All scrapers share one body; what is copied for a slow one is at most a piece of it.
 _PIECE = 1024 * 1024
-_GZIP_LEVEL = 6
-_GZIP_WINDOW = 16 + zlib.MAX_WBITS
 
 
 class Metrics:
@@ -62,13 +61,14 @@ class Metrics:
         choice = negotiated(_joined(headers, "accept"), _joined(headers, "accept-encoding"))
         names = names_of(scope["query_string"])
         body = await (self._part(choice, names) if names else self._whole(choice))
-        await send({"type": "http.response.start", "status": 200, "headers": _headers(choice, len(body))})
-        await _send_body(b"" if scope["method"] == "HEAD" else body, send)
+        length = sum(map(len, body))
+        await send({"type": "http.response.start", "status": 200, "headers": _headers(choice, length)})
+        await _send_body(() if scope["method"] == "HEAD" else body, send)
 
-    async def _whole(self, choice: Choice) -> bytes:
+    async def _whole(self, choice: Choice) -> Body:
         return await self._board.body(Variant(choice.format, choice.encoding))
 
-    async def _part(self, choice: Choice, names: frozenset[bytes]) -> bytes:
+    async def _part(self, choice: Choice, names: frozenset[bytes]) -> Body:
         whole = await self._board.body(Variant(choice.format, Encoding.IDENTITY))
         return await asyncio.to_thread(_part, whole, names, choice.encoding)
 
@@ -80,21 +80,23 @@ def names_of(query: bytes) -> frozenset[bytes]:
     return frozenset(value.encode("utf-8", "replace") for key, value in pairs if key == "name[]")
 
 
-async def _send_body(body: bytes, send: Send) -> None:
-    view = memoryview(body)
-    for start in range(0, max(len(view), 1), _PIECE):
-        end = start + _PIECE
-        await send({"type": "http.response.body", "body": view[start:end], "more_body": end < len(view)})
+async def _send_body(body: Body, send: Send) -> None:
+    pieces = [*_pieces(body)] or [memoryview(b"")]
+    for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
+        await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
         # A fast reader never makes us wait: the others have their turn, and we learn when the client is gone.
         await asyncio.sleep(0)
 
 
-def _part(body: bytes, names: frozenset[bytes], encoding: Encoding) -> bytes:
-    part = only(body, names)
-    if encoding is Encoding.IDENTITY:
-        return part
-    packer = zlib.compressobj(_GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-    return packer.compress(part) + packer.flush()
+def _pieces(body: Body) -> Iterator[memoryview]:
+    for part in body:
+        view = memoryview(part)
+        yield from (view[start : start + _PIECE] for start in range(0, len(view), _PIECE))
+
+
+def _part(body: Body, names: frozenset[bytes], encoding: Encoding) -> Body:
+    part = only(b"".join(body), names)
+    return (part,) if encoding is Encoding.IDENTITY else tuple(gzip([pack(part)]))
 
 
 def _headers(choice: Choice, length: int) -> list[tuple[bytes, bytes]]:

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
 
     from starlette.routing import BaseRoute
 
-    from exporter.exposition import Variant
+    from exporter.exposition import Body, Variant
 
 
 class Exposition(Protocol):
     """Whatever hands out the bytes of ``/metrics``."""
 
-    async def body(self, variant: Variant) -> bytes:
+    async def body(self, variant: Variant) -> Body:
         """Return the current exposition in a variant."""
 
 

@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Self, TypeVar
 
+from msgspec import Struct
+
 from exporter.snapshot.instance import ENDED_STATUSES, FINAL_STATUSES, packed, statuses, unpacked
 
 if TYPE_CHECKING:
@@ -18,8 +20,7 @@ if TYPE_CHECKING:
 OTHER_REASON = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True, gc=False):
     """What is counted once for an instance; ``finished`` tells it from the instance's next."""
 
     instance_id: int
@@ -31,8 +32,7 @@ class Fact:
         return self.instance_id, self.finished
 
 
-@dataclass(frozen=True, slots=True)
-class Failure(Fact):
+class Failure(Fact, frozen=True, gc=False):
     """One instance's turning ABNORMAL."""
 
     batch: int
@@ -41,8 +41,7 @@ class Failure(Fact):
     duration: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Execution(Fact):
+class Execution(Fact, frozen=True, gc=False):
     """One run that ended after ``seconds``."""
 
     status: str

@@ -73,7 +73,7 @@ class Exposition:
 
 async def shown(exporter: Exporter, kind: Format = Format.TEXT) -> Exposition:
     """Return what a scraper would get now."""
-    return Exposition((await exporter.board.body(Variant(kind, Encoding.IDENTITY))).decode(), kind)
+    return Exposition(b"".join(await exporter.board.body(Variant(kind, Encoding.IDENTITY))).decode(), kind)
 
 
 def truth(ticket) -> Counts:

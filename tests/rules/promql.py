@@ -47,7 +47,7 @@ def exposed() -> dict[str, Family]:
     made = [family(Snapshot(), families.Options()) for family in (*families.OF_TICKETS, *families.OF_ALL)]
     known: dict[str, Family] = {}
     for family in made:
-        known |= _samples(family.name, family.type, family._labelnames)
+        known |= _samples(family.name, family.type, family.labels)
     for collector in telemetry.registry._collector_to_names:
         if hasattr(collector, "_labelnames"):
             known |= _samples(collector._name, collector._type, collector._labelnames)
