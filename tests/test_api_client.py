@@ -89,6 +89,7 @@ def test_every_endpoint_is_asked_as_its_page_documents_it():
     ]
     assert {request.method for request in rig.sent} == {"GET"}
     headers = {
+        "host": "coc.example",
         "accept": "application/json",
         "accept-encoding": "gzip",
         "user-agent": f"coc-exporter/{__version__}",

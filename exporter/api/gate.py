@@ -67,6 +67,7 @@ class Gate:
         self._failed_about: list[str] = []
         self._retries = _RETRY_BUDGET
         self._probe: asyncio.Event | None = None
+        self._queue_wait = telemetry.api_queue_wait.labels(account)
         telemetry.api_rate_limit.labels(account).set(rate)
 
     @asynccontextmanager
@@ -82,7 +83,7 @@ class Gate:
             await self._wait_for_rate()
             async with self._circuit():
                 sent = self._clock.monotonic()
-                self._telemetry.api_queue_wait.labels(self.account).observe(sent - began)
+                self._queue_wait.observe(sent - began)
                 try:
                     yield
                 except ApiError as error:

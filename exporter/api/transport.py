@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from functools import cache, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import httpx
 
@@ -32,7 +32,7 @@ _STEP = 32 * 1024
 
 _GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
 _OWN_CLOCK = frozenset({"metadata_token", "metadata_key"})
-_KEPT_HEADERS = frozenset({"content-type", "date", "retry-after", "x-request-id", "x-subject-token"})
+_KEPT_HEADERS = frozenset({b"content-type", b"date", b"retry-after", b"x-request-id", b"x-subject-token"})
 
 
 class MeteredTransport(httpx.AsyncBaseTransport):
@@ -87,8 +87,8 @@ class MeteredTransport(httpx.AsyncBaseTransport):
             content = await _whole_body(response, request.url.host)
         finally:
             await response.aclose()
-        headers = [(name, value) for name, value in response.headers.items() if name in _KEPT_HEADERS]
-        return httpx.Response(response.status_code, headers=headers, content=content)
+        headers = [(name, value) for name, value in response.headers.raw if name.lower() in _KEPT_HEADERS]
+        return _Answer(response.status_code, headers, content)
 
     def _note_clock(self, response: httpx.Response) -> None:
         theirs = unix_seconds(response.headers.get("date", ""))
@@ -100,13 +100,34 @@ class MeteredTransport(httpx.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+class _Answer(httpx.Response):
+    """An answer whose body is here; httpx would lead it through its decoders twice."""
+
+    def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+        super().__init__(status, headers=headers, stream=httpx.ByteStream(body))
+        self._body = body
+
+    @property
+    def content(self) -> bytes:
+        """The body."""
+        return self._body
+
+    def read(self) -> bytes:
+        """Return the body."""
+        return self._body
+
+    async def aread(self) -> bytes:
+        """Return the body."""
+        return self._body
+
+
 async def _whole_body(response: httpx.Response, host: str) -> bytes:
     # httpx would decode without a bound: a megabyte of gzip can hold a gigabyte.
     unpack = _unpacking(response.headers.get("content-encoding", "identity").strip().lower(), host)
     parts: list[bytes] = []
     received = size = 0
     try:
-        async for chunk in response.aiter_raw():
+        async for chunk in cast("httpx.AsyncByteStream", response.stream):
             received += len(chunk)
             for part in (chunk,) if unpack is None else _unpacked(unpack, chunk, host):
                 size += len(part)

@@ -175,7 +175,8 @@ class AccountPoller:
         except Exception as error:  # noqa: BLE001  one ticket's bug must not end the poll of the others
             return self._failed(reading, self._internal(error, reading.fault))
         self._journal.recovered(account=self.account.name, ticket=reading.watch.execute_uuid)
-        self._journal.told_failures(self.account.name, reading.ticket, ticket)
+        if ticket is not reading.ticket:
+            self._journal.told_failures(self.account.name, reading.ticket, ticket)
         done = self._clock.time()
         refreshed = done if full else reading.refreshed
         return Reading(reading.watch, ticket, None, last_success=done, refreshed=refreshed, tried=done)

@@ -32,6 +32,8 @@ async def visit(api: Api, watch: Watch, held: Ticket | None, *, full: bool) -> T
         ticket = await _read_all(api, watch, held, statistics)
     else:
         ticket = await _read_changes(api, watch, held, statistics)
+    if ticket is held:
+        return held
     if ticket.settled and ticket.disagreement:
         # There is no next visit: what changed in between would look like a contradiction for ever.
         ticket = replace(ticket, statistics=await api.statistics(watch.execute_uuid))
