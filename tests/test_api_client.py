@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import traceback
 from email.utils import formatdate
@@ -101,6 +102,23 @@ def test_every_endpoint_is_asked_as_its_page_documents_it():
     operations = ("ticket", "statistics", "batches", "batch_page", "list_tickets")
     counted = [rig.value(REQUESTS, operation=operation, code="200") for operation in operations]
     assert counted == [1, 1, 1, 2, 1]
+
+
+def test_an_answer_leaves_nothing_to_the_garbage_collector():
+    rig = Rig(lambda _request: ok(STATISTICS))
+
+    async def main():
+        await rig.api.statistics(UUID)
+        gc.collect()
+        for _ in range(10):
+            await rig.api.statistics(UUID)
+        return gc.collect()
+
+    gc.disable()
+    try:
+        assert run(main()) == 0
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ _BACKOFF_BASE = 0.5
 _BACKOFF_CAP = 20.0
 _LONGEST_WAIT = 20.0
 _LONGEST_HOLD = 3600.0
-_URLS = 4096
+_URLS = 2048
 _NOTHING = httpx.ByteStream(b"")
 
 Answer = TypeVar("Answer", bound=msgspec.Struct)

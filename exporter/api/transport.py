@@ -104,8 +104,17 @@ class _Answer(httpx.Response):
     """An answer whose body is here; httpx would lead it through its decoders twice."""
 
     def __init__(self, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
-        super().__init__(status, headers=headers, stream=httpx.ByteStream(body))
         self._body = body
+        super().__init__(status, headers=headers, stream=self.stream)
+
+    @property
+    def stream(self) -> httpx.ByteStream:
+        """The body, as a stream."""
+        return httpx.ByteStream(self._body)
+
+    @stream.setter
+    def stream(self, stream: object) -> None:
+        """Keep ours: httpx's would hold what holds it, and only the garbage collector would end that, in pauses."""
 
     @property
     def content(self) -> bytes:

@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from exporter import __version__, config, log, reasons
+from exporter import __version__, config, log, pauses, reasons
 from exporter.cli.aside import Aside
 from exporter.cli.reload import Reloader
 from exporter.cli.signals import set_by, stopping
@@ -65,6 +65,7 @@ async def _serve(asked: argparse.Namespace, telemetry: Telemetry) -> None:
         reloader = Reloader(loaded, asked.config_file, telemetry, lambda new: polls.run(exporter.apply(new)))
         front = Front(exporter, reloader, asked)
         serving = serve(front, sockets, web_config=web, stop=stop, tell=partial(notify, environ=os.environ))
+        pauses.shorten()
         hangup = stack.enter_context(set_by(signal.SIGHUP))
         reloading = reloader.watch(hangup, automatic=asked.auto_reload)
         await _until_served(serving, polls.run(exporter.run()), reloading, watch_loop(telemetry, clock))

@@ -39,7 +39,7 @@ _logger = logging.getLogger(__name__)
 
 _EOF = b"# EOF\n"
 _LARGE = 128 * 1024
-_GATHERED = 1024 * 1024
+_GATHERED = 2 * 1024 * 1024
 
 P = TypeVar("P")
 

@@ -84,8 +84,9 @@ async def _send_body(body: Body, send: Send) -> None:
     pieces = [*_pieces(body)] or [memoryview(b"")]
     for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
         await send({"type": "http.response.body", "body": piece, "more_body": left > 0})
-        # A fast reader never makes us wait: the others have their turn, and we learn when the client is gone.
-        await asyncio.sleep(0)
+        if left:
+            # A fast reader never makes us wait: the others have their turn, and we learn when the client is gone.
+            await asyncio.sleep(0)
 
 
 def _pieces(body: Body) -> Iterator[memoryview]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from asyncio.sslproto import SSLProtocol
 from dataclasses import dataclass
 from functools import partial
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger(__name__)
 _CLOSING_TIME = 2.0
-_SWITCH_INTERVAL = 0.0001
 
 # asyncio holds 256 KiB for each connection, from before its handshake on; a record of TLS has no more than 16.
 SSLProtocol.max_size = 32 * 1024
@@ -49,8 +47,6 @@ async def serve(
 
     ``tell`` is told ``READY=1`` and ``STOPPING=1``, in systemd's words.
     """
-    # Rendering goes on in a thread beside: at Python's 5 ms a scrape would wait so long for each of its steps.
-    sys.setswitchinterval(_SWITCH_INTERVAL)
     house = _House(app, web_config, limits)
     servers = [await house.open(listener) for listener in sockets]
     tell("READY=1")

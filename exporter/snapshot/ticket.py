@@ -1,4 +1,8 @@
-"""A ticket as its API tells it: batches, instances, counts, and what was counted of them once."""
+"""
+A ticket as its API tells it: batches, instances, counts, and what was counted of them once.
+
+What there are many of is no business of the garbage collector, for it can hold nothing that holds it.
+"""
 
 from __future__ import annotations
 
@@ -52,8 +56,7 @@ class Execution(Fact, frozen=True, gc=False):
 Told = TypeVar("Told", bound=Fact)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True, gc=False):
     """A batch read whole; ``stated`` is the API's ``total_instances``, ``packed`` holds its instances."""
 
     index: int
@@ -94,8 +97,7 @@ class Batch:
                 yield Execution(instance.id, instance.finished, instance.status, instance.duration, host)
 
 
-@dataclass(frozen=True, slots=True)
-class StatusCount:
+class StatusCount(Struct, frozen=True, gc=False):
     """One row of the ticket's statistics."""
 
     status: str
@@ -103,8 +105,7 @@ class StatusCount:
     batches: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
-class Statistics:
+class Statistics(Struct, frozen=True, gc=False):
     """The API's own counts over the whole ticket."""
 
     total: int
@@ -116,6 +117,9 @@ class Statistics:
         for row in self.rows:
             counts[row.status] += row.count
         return dict(counts)
+
+
+_NONE = Statistics(0, ())
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,7 @@ class Ticket:
     timeout: float | None = None
     success_rate: float | None = None
     current_batch: int | None = None
-    statistics: Statistics = Statistics(0, ())
+    statistics: Statistics = _NONE
     batches: tuple[Batch, ...] = ()
     past_failures: tuple[Failure, ...] = ()
     past_executions: tuple[Execution, ...] = ()

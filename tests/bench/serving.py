@@ -139,6 +139,7 @@ async def _ours(asked: argparse.Namespace) -> None:
     from starlette.routing import Route  # noqa: PLC0415  likewise
 
     from bench.polled import Polled  # noqa: PLC0415  likewise
+    from exporter import pauses  # noqa: PLC0415  likewise
     from exporter.server import Site, build, serve  # noqa: PLC0415  likewise
 
     polled = Polled(asked.api, asked.tickets)
@@ -173,6 +174,7 @@ async def _ours(asked: argparse.Namespace) -> None:
     await polled.prepare()
     sockets = [_listener()]
     sys.stdout.flush()
+    pauses.shorten()
     await serve(build(site), sockets, web_config=None, stop=asyncio.Event())
 
 
