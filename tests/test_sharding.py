@@ -166,7 +166,10 @@ def ask(fleet, tmp_path_factory):
             nonlocal moment
             moment = time.time() - 5
             told = [asked(recorded.format(job)) for job in ("whole", "shards")]
-            return told[0] == told[1] and {dict(key)["__name__"] for key in told[0]} == _records()
+            # Of a single scrape there is no rate yet.
+            scraped = [int(times) for times in asked("count(sum_over_time(up[30s]) >= 2)").values()]
+            everything = {dict(key)["__name__"] for key in told[0]} == _records()
+            return told[0] == told[1] and everything and scraped == [len(fleet)]
 
         until(complete, "everything is recorded of both")
         yield asked

@@ -6,10 +6,10 @@ Commands are imported when they are asked for, so that ``--version`` answers at 
 
 from __future__ import annotations
 
-import importlib
 import sys
 from typing import TYPE_CHECKING
 
+from exporter import pauses
 from exporter.cli.flags import parser
 from exporter.errors import ExporterError
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return 0 when it went well, 1 for a fault in what was asked, 2 for wrong usage."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     asked = parser().parse_args(with_command(given))
-    command = importlib.import_module(f"exporter.cli.{asked.command}")
+    command = pauses.load(f"exporter.cli.{asked.command}")
     try:
         return int(command.run(asked))
     except ExporterError as error:

@@ -177,6 +177,8 @@ def last_success(snapshot: Snapshot, _options: Options) -> GaugeFamily:
 
 
 def _oldest_processing(ticket: Ticket) -> float | None:
+    if not ticket.counts.get("PROCESSING"):
+        return None
     times = (
         instance.created
         for batch in ticket.batches

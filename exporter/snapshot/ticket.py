@@ -186,7 +186,6 @@ class Ticket:
 
 def _once(past: tuple[Told, ...], told: Iterable[Told]) -> Iterator[Told]:
     """Return each fact once; what was told first stands."""
-    known: dict[tuple[int, float | None], Told] = {}
-    for fact in chain(past, told):
-        known.setdefault((fact.instance_id, fact.finished), fact)
-    return iter(known.values())
+    # From the last to the first, so that the first stands.
+    facts = [*past, *told]
+    return reversed({(fact.instance_id, fact.finished): fact for fact in reversed(facts)}.values())

@@ -89,7 +89,7 @@ def _per_second(url: str, headers: Mapping[str, str], seconds: float, connection
 
 
 def latency(url: str, headers: Mapping[str, str], seconds: float, pause: float) -> Iterator[Figures]:
-    """Scrape one URL every so often for so long; yield the latencies' quantiles in seconds."""
+    """Scrape one URL every so often for so long; yield the latencies in seconds, and their quantiles."""
     yield {}
     while True:
         scraper = Scraper(url, headers)
@@ -102,7 +102,7 @@ def latency(url: str, headers: Mapping[str, str], seconds: float, pause: float) 
             told.append(time.perf_counter() - asked)
             time.sleep(pause)
         scraper.close()
-        yield quantiles(told)
+        yield quantiles(told) | {"all": told}
 
 
 def quantiles(told: list[float]) -> Figures:

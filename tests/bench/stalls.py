@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 from bench.polled import polled_by
 from bench.report import Row, Section
-from bench.scraping import Scraper
+from bench.scraping import Scraper, quantiles
 from bench.sides import program, sides
 
 if TYPE_CHECKING:
     from bench.scale import Scale
+    from bench.sides import Figures
 
 _TIMES_IDLE = 3.0
+_AT_A_TIME = 0.5
+_AT_REST = 8
 _PACKED = {"Accept-Encoding": "gzip"}
 
 
@@ -30,11 +33,16 @@ def run(scale: Scale) -> Section:
         first = Scraper(f"{ours}/metrics", _PACKED)
         first.scrape()
         first.close()
-        arguments: dict[str, Any] = {"url": f"{ours}/metrics", "headers": _PACKED, "seconds": 3.0, "pause": 0.005}
+        arguments: dict[str, Any] = {
+            "url": f"{ours}/metrics",
+            "headers": _PACKED,
+            "seconds": _AT_A_TIME,
+            "pause": 0.005,
+        }
         told = []
         with sides(client=("bench.scraping:latency", arguments)) as started:
             for _ in range(1 if scale.quick else 2):
-                idle = started["client"].work()
+                idle = _quantiles([started["client"].work() for _ in range(_AT_REST)])
                 busy = _while_polling(ours, started["client"])
                 told.append({"idle": idle, "busy": busy})
     section.raw["rounds"] = told
@@ -46,8 +54,8 @@ def run(scale: Scale) -> Section:
     return section
 
 
-def _while_polling(ours: str, client: Any) -> dict[str, float]:
-    """Return the worst of the client's rounds that fell into the poll, by p99."""
+def _while_polling(ours: str, client: Any) -> Figures:
+    """Return the quantiles of all that the client scraped during the poll."""
     polling = threading.Thread(target=polled_by, args=(ours,))
     polling.start()
     told = []
@@ -55,5 +63,8 @@ def _while_polling(ours: str, client: Any) -> dict[str, float]:
         told.append(client.work())
     polling.join()
     # The last round may reach beyond the end of the poll.
-    whole = told[:-1] or told
-    return max(whole, key=lambda each: each["p99"])
+    return _quantiles(told[:-1] or told)
+
+
+def _quantiles(rounds: list[Figures]) -> Figures:
+    return quantiles([latency for each in rounds for latency in each["all"]])
