@@ -30,7 +30,8 @@ accounts:
     endpoint: {url}
     auth: {{token: {{token_file: {token}}}}}
     discovery: {{max_tickets: 10000}}
-poll: {{interval: 1s, request_timeout: 5s, requests_per_second: 200, max_attempts: 1, full_refresh: 1s}}
+# Any poll uses both connections: one more than that is one that was lost.
+poll: {{interval: 1s, request_timeout: 5s, requests_per_second: 200, concurrency: 2, max_attempts: 1, full_refresh: 1s}}
 """
 
 
