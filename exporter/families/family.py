@@ -1,5 +1,5 @@
 """
-A family of samples, held as rows from which lines are written at a third of what prometheus_client's objects cost.
+A family of samples, held as rows, which cost a seventh of prometheus_client's objects.
 
 Each is what prometheus_client calls a Metric: it has a name, a type, a documentation, a unit and samples, and can be
 given to whatever writes those.
