@@ -86,7 +86,7 @@ wheel: $(VENV)/.installed-dev ## build the wheel into dist/, the same bytes each
 SBOM := build/sbom
 release: wheel ## the wheel, its SBOM (CycloneDX) and their checksums, in dist/
 	$(BIN)/python -m venv --clear --without-pip $(SBOM)
-	$(BIN)/python -m pip --python=$(SBOM)/bin/python install $(PIP_FLAGS) --require-hashes -r requirements.lock
+	$(BIN)/python -m pip --python=$(SBOM)/bin/python install $(PIP_FLAGS) --require-hashes --no-deps -r requirements.lock
 	$(BIN)/python -m pip --python=$(SBOM)/bin/python install $(PIP_FLAGS) --no-deps --no-index dist/*.whl
 	version=$$($(SBOM)/bin/coc-exporter --version | cut -d' ' -f2) && \
 	  sed "s/^dynamic = .*/version = \"$$version\"/" pyproject.toml > $(SBOM)/pyproject.toml
@@ -100,12 +100,13 @@ clean: ## remove what was built
 $(VENV)/pyvenv.cfg:
 	$(PYTHON) -m venv $(VENV)
 
+# The locks name everything, so nothing is left to resolve; pip's resolver stumbles over extras once a newer version is out.
 $(VENV)/.installed: $(VENV)/pyvenv.cfg requirements.lock
-	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes --no-deps -r requirements.lock
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed requirements-dev.lock pyproject.toml
-	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes --no-deps -r requirements-dev.lock
 	$(BIN)/python -m pip install $(PIP_FLAGS) --no-deps --no-build-isolation -e .
 	touch $@
 

@@ -65,6 +65,9 @@ class _Standing(Struct, array_like=True, gc=False):
     status: str
 
 
+_BATCHES = 20
+"""As many as a ticket has: what its families ask for, one after another, is unpacked once."""
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[Instance, ...]).decode
 _glance = msgspec.msgpack.Decoder(list[_Standing]).decode
@@ -76,13 +79,13 @@ def packed(instances: Sequence[Instance]) -> bytes:
     return bytes(memoryview(_encode(instances)))
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_BATCHES)
 def unpacked(data: bytes) -> tuple[Instance, ...]:
-    """Return the instances that ``packed`` was given; several families ask for those of a ticket, one after another."""
+    """Return the instances that ``packed`` was given."""
     return _decode(data)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_BATCHES)
 def statuses(data: bytes) -> tuple[str, ...]:
     """Return the status of each instance, at half of what unpacking costs."""
     return tuple([standing.status for standing in _glance(data)])
