@@ -22,7 +22,7 @@ from prometheus_client.samples import Exemplar
 from rigs import ticket_of
 
 from exporter import families
-from exporter.exposition import Board, Encoding, Format, Renderer, Variant, packing, write
+from exporter.exposition import Board, Encoding, Format, Renderer, Variant, packing, sheets, write
 from exporter.exposition.lines import sample_lines
 from exporter.families import Options
 from exporter.families.family import CounterFamily, GaugeFamily, HistogramFamily
@@ -84,6 +84,7 @@ def whole(snapshot, options, kind):
 # The renderer.
 
 OPTIONS = (Options(), Options(per_batch=False, buckets=(5,), ticket_labels=("label_team",)))
+BATCHES = st.lists(st.text("RPACFB", max_size=3), max_size=2)
 READINGS = st.builds(
     lambda account, uuid, name, batches, state: Reading(
         Watch(account, uuid, name, {"team": name}),
@@ -94,31 +95,45 @@ READINGS = st.builds(
         stale=state == "stale",
     ),
     st.sampled_from(["prod", "eu"]),
-    st.sampled_from(["SCT1", "SCT2", "SCT3"]),
+    st.sampled_from(["SCT1", "SCT2", "SCT3", "SCT4", "SCT5"]),
     st.sampled_from(["", "nightly", 'a "quoted" \\ name\n# HELP x', "运维\u2028\x85"]),
-    st.lists(st.text("RPACFB", max_size=3), max_size=2),
+    BATCHES,
     st.sampled_from(["up", "down", "stale", "unread"]),
 )
-SNAPSHOTS = st.lists(READINGS, max_size=4, unique_by=lambda made: (made.watch.account, made.watch.execute_uuid))
+SNAPSHOTS = st.lists(READINGS, max_size=6, unique_by=lambda made: (made.watch.account, made.watch.execute_uuid))
+
+
+def turned(readings, place, batches):
+    """Yield the readings, then with another ticket in one place, then without it, then as they were."""
+    yield readings
+    yield [replace(made, ticket=ticket_of(*batches)) if at == place else made for at, made in enumerate(readings)]
+    yield [made for at, made in enumerate(readings) if at != place]
+    yield readings
 
 
 @settings(max_examples=40)
 @given(
     history=st.lists(
-        st.tuples(SNAPSHOTS, st.sampled_from(OPTIONS), st.sampled_from(Format), st.booleans()), min_size=1, max_size=6
+        st.tuples(SNAPSHOTS, st.sampled_from(OPTIONS), st.sampled_from(Format), st.integers(0, 5), BATCHES),
+        min_size=1,
+        max_size=4,
     )
 )
 def test_a_body_is_byte_for_byte_what_prometheus_client_writes_of_all_families_at_once(history):
     renderer = Renderer(families.OF_TICKETS, families.OF_ALL, Quiet())
     kept = {}
-    for readings, options, kind, forget in history:
-        # The same objects come again where nothing changed, as the poller hands them over.
-        shown = snapshot(*(kept.setdefault(repr(made), made) for made in readings))
-        if forget:
-            renderer.keep(())
-        body = b"".join(renderer.body(shown, options, Variant(kind, Encoding.IDENTITY)))
-        assert body == whole(shown, options, kind)
-        assert gzip.decompress(b"".join(renderer.body(shown, options, Variant(kind, Encoding.GZIP)))) == body
+    with pytest.MonkeyPatch.context() as patched:
+        # About every second ticket ends a sheet, so that tickets come and go on either side of an end.
+        patched.setattr(sheets, "_MEMBERS", 2)
+        for readings, options, kind, place, batches in history:
+            # The same objects come again where nothing changed, as the poller hands them over.
+            held = [kept.setdefault(repr(made), made) for made in readings]
+            for told in turned(held, place, batches):
+                shown = snapshot(*told)
+                body = b"".join(renderer.body(shown, options, Variant(kind, Encoding.IDENTITY)))
+                assert body == whole(shown, options, kind)
+                assert gzip.decompress(b"".join(renderer.body(shown, options, Variant(kind, Encoding.GZIP)))) == body
+            renderer.keep([Variant(kind, Encoding.GZIP)])
 
 
 LABELS = st.dictionaries(st.sampled_from(["account", "status", "a", "Z_9"]), st.text(), max_size=3)
@@ -235,14 +250,14 @@ def test_a_variant_is_forgotten_without_waiting_for_a_rendering_under_way(render
 def test_of_a_poll_that_changed_one_ticket_all_other_parts_are_handed_out_as_they_are(renderer):
     many, options = [reading(f"SCT{number:03}") for number in range(300)], Options()
     before = renderer.body(snapshot(*many), options, TEXT_GZIP)
-    sheets = renderer._packed[Format.TEXT]
-    assert len(sheets) > 2
+    earlier = renderer._packed[Format.TEXT]
+    assert len(earlier) > 2
     many[100] = replace(many[100], ticket=ticket_of("A"))
     del many[200]
     body = renderer.body(snapshot(*many), options, TEXT_GZIP)
     assert before != body
-    kept = {id(sheet) for sheet in sheets} & {id(sheet) for sheet in renderer._packed[Format.TEXT]}
-    assert len(kept) == len(sheets) - 2
+    kept = {id(sheet) for sheet in earlier} & {id(sheet) for sheet in renderer._packed[Format.TEXT]}
+    assert len(kept) == len(earlier) - 2
 
 
 def test_large_parts_of_a_body_are_shared_by_two_publications_and_small_ones_sent_together(telemetry):
