@@ -45,7 +45,7 @@ chaos: $(VENV)/.installed-dev ## world, API, process and clock in any order, at 
 fuzz: $(VENV)/.installed-fuzz ## fuzz with atheris (CPython 3.11 to 3.13); FUZZ_SECONDS=60 a target
 	$(BIN)/python tests/fuzz $(FUZZ_SECONDS)
 
-mutants: $(VENV)/.installed-mutants ## mutate a copy of paging, durations, limits, retries and negotiation (some minutes)
+mutants: $(VENV)/.installed-mutants ## mutate a copy of paging, durations, limits, retries, exposition and negotiation (some minutes)
 	$(BIN)/python tests/mutants $(MUTANTS)
 
 faults: $(VENV)/.installed-dev ## every fault at every endpoint, ending in a table (some minutes)

@@ -104,6 +104,23 @@ def test_every_endpoint_is_asked_as_its_page_documents_it():
     assert counted == [1, 1, 1, 2, 1]
 
 
+def test_of_many_addresses_the_last_2048_are_remembered():
+    rig = Rig(lambda _request: ok(STATISTICS))
+
+    def held():
+        gc.collect()
+        return sum(isinstance(each, httpx.URL) for each in gc.get_objects())
+
+    async def main():
+        before = held()
+        for number in range(2500):
+            await rig.api.statistics(f"SCT{number}")
+            rig.sent.clear()
+        return held() - before
+
+    assert 2000 < run(main()) < 2100
+
+
 def test_an_answer_leaves_nothing_to_the_garbage_collector():
     rig = Rig(lambda _request: ok(STATISTICS))
 

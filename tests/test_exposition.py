@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import math
 import threading
 import zlib
 from dataclasses import replace
@@ -174,6 +175,45 @@ def test_a_family_is_byte_for_byte_what_prometheus_client_makes_of_the_same(pair
     assert write([made], kind) == headed
     lines = [line for line in headed.split(b"\n") if line and not line.startswith(b"# ")]
     assert sample_lines(made, exemplars=kind is Format.OPENMETRICS) == b"".join(line + b"\n" for line in lines)
+
+
+KINDS = pytest.mark.parametrize("kind", Format)
+
+
+def lines_of(family, kind):
+    """Return the lines by ours, and those by prometheus_client."""
+    theirs = [line for line in write([family], kind).split(b"\n") if line and not line.startswith(b"# ")]
+    return sample_lines(family, exemplars=kind is Format.OPENMETRICS).split(b"\n")[:-1], theirs
+
+
+@KINDS
+@pytest.mark.parametrize(
+    "value", [0, 1, 999, 1000, 1001, -1, 2**70, True, False, 0.0, -0.0, 0.5, 1e16, math.inf, math.nan]
+)
+def test_a_value_is_written_as_prometheus_client_writes_it(value, kind):
+    family = GaugeFamily("coc_made_up", "Made up.", ["a"])
+    family.add_metric(["b"], value)
+    ours, theirs = lines_of(family, kind)
+    assert ours == theirs
+
+
+@KINDS
+@pytest.mark.parametrize("text", ["", "plain", "运维\u2028", "\\", "\n", '"', 'all "of"\\ them\n'])
+def test_a_label_is_escaped_where_it_must_be(text, kind):
+    family = CounterFamily("coc_made_up", "Made up.", ["a", "B"])
+    family.add_metric(["plain", text], 1, Exemplar({"z": text, "a": "plain"}, 1.0))
+    ours, theirs = lines_of(family, kind)
+    assert ours == theirs
+
+
+@KINDS
+@pytest.mark.parametrize("labels", [{}, {"a": "b"}])
+@pytest.mark.parametrize("at", [None, 0.0, 1767323045.218])
+def test_an_exemplar_has_a_time_where_it_is_known(labels, at, kind):
+    family = HistogramFamily("coc_made_up", "Made up.", list(labels))
+    family.add_metric(list(labels.values()), [("1.0", 1, Exemplar(labels, 0.5, at)), ("+Inf", 2, None)], 3.5)
+    ours, theirs = lines_of(family, kind)
+    assert ours == theirs
 
 
 class Counting:

@@ -84,7 +84,6 @@ class Api:
         self._headers = httpx.Headers([(b"Host", http.base_url.netloc), *http.headers.raw])
         # The same are asked for again with the next poll.
         self._url = lru_cache(maxsize=_URLS)(partial(_url, str(http.base_url).rstrip("/")))
-        self._timeout = http.timeout.as_dict()
         self._others = others
         self._interpreter = interpreter
         self._account = gate.account
@@ -180,7 +179,7 @@ class Api:
     def _request(self, operation: str, path: str, parameters: Parameters) -> httpx.Request:
         # Not by the client's get(), which merges the same base and headers anew for each: a fifth of a page's CPU.
         url = self._url(path, *parameters.items())
-        extensions = {"operation": operation, "timeout": self._timeout}
+        extensions = {"operation": operation}
         request = httpx.Request("GET", url, headers=self._headers, stream=_NOTHING, extensions=extensions)
         request.read()
         return request
