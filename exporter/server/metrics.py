@@ -97,7 +97,7 @@ def _pieces(body: Body) -> Iterator[memoryview]:
 
 def _part(body: Body, names: frozenset[bytes], encoding: Encoding) -> Body:
     part = only(b"".join(body), names)
-    return (part,) if encoding is Encoding.IDENTITY else tuple(gzip([pack(part)]))
+    return (part if encoding is Encoding.IDENTITY else b"".join(gzip([pack(part)])),)
 
 
 def _headers(choice: Choice, length: int) -> list[tuple[bytes, bytes]]:
