@@ -237,6 +237,7 @@ def _api() -> list[kit.Panel]:
 
 
 def _process() -> list[kit.Panel]:
+    lag = "coc_exporter_event_loop_lag_seconds"
     return [
         kit.graph(
             "Memory",
@@ -272,6 +273,18 @@ def _process() -> list[kit.Panel]:
             {
                 "{{format}}, {{encoding}}": "max by (format, encoding)"
                 f" (coc_exporter_render_duration_seconds{{{PROCESS}}})"
+            },
+            "s",
+            width=kit.THIRD,
+        ),
+        kit.graph(
+            "Scrapes held up",
+            "99th percentile of how late the event loop of scrapes and pages wakes: whatever holds it up delays every"
+            " scrape as much.",
+            {
+                "{{instance}}": f"histogram_quantile(0.99,"
+                f" sum by (instance, le) (rate({lag}_bucket{{{PROCESS}}}[$__rate_interval])))\n"
+                f"or\nhistogram_quantile(0.99, sum by (instance) (rate({lag}{{{PROCESS}}}[$__rate_interval])))"
             },
             "s",
             width=kit.THIRD,
