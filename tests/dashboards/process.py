@@ -265,7 +265,7 @@ def _process() -> list[kit.Panel]:
             "Bytes of what was last rendered, by format and encoding.",
             {"{{format}}, {{encoding}}": f"max by (format, encoding) (coc_exporter_exposition_bytes{{{PROCESS}}})"},
             "bytes",
-            width=kit.THIRD,
+            width=kit.HALF,
         ),
         kit.graph(
             "Duration of rendering",
@@ -275,7 +275,7 @@ def _process() -> list[kit.Panel]:
                 f" (coc_exporter_render_duration_seconds{{{PROCESS}}})"
             },
             "s",
-            width=kit.THIRD,
+            width=kit.HALF,
         ),
         kit.graph(
             "Scrapes held up",
@@ -287,13 +287,13 @@ def _process() -> list[kit.Panel]:
                 f"or\nhistogram_quantile(0.99, sum by (instance) (rate({lag}{{{PROCESS}}}[$__rate_interval])))"
             },
             "s",
-            width=kit.THIRD,
+            width=kit.HALF,
         ),
         kit.graph(
             "Warnings and errors in the log",
             "Lines per second, by level.",
             {"{{level}}": f"sum by (level) (rate(coc_exporter_log_messages_total{{{PROCESS}}}[$__rate_interval]))"},
             "ops",
-            width=kit.THIRD,
+            width=kit.HALF,
         ),
     ]
