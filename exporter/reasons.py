@@ -90,7 +90,7 @@ def _covers(earlier: str, later: str) -> bool:
 
 
 def _is_literal(pattern: str) -> bool:
-    import re2  # noqa: PLC0415
+    import re2  # noqa: PLC0415  with the first pattern
 
     return bool(re2.escape(pattern).replace("\\", "") == pattern and not set(pattern) & set(".^$*+?{}[]|()\\"))
 
@@ -101,7 +101,7 @@ def _words(error: Exception) -> str:
 
 
 def _compile(pattern: str) -> re2._Regexp:
-    import re2  # noqa: PLC0415
+    import re2  # noqa: PLC0415  with the first pattern
 
     options = re2.Options()
     options.log_errors = False

@@ -268,7 +268,7 @@ def test_a_vanished_ticket_is_forgotten(renderer):
     renderer.body(snapshot(one, two), Options(), TEXT)
     renderer.body(snapshot(two), Options(), TEXT)
     assert [said.key for said in renderer._said[Format.TEXT]] == [("prod", "SCT2")]
-    assert [sheet.members for sheet in renderer._plain[Format.TEXT]] == [tuple(renderer._said[Format.TEXT])]
+    assert [sheet.members for sheet in renderer._sheets[TEXT]] == [tuple(renderer._said[Format.TEXT])]
 
 
 def test_what_is_remembered_for_a_variant_goes_with_it(renderer):
@@ -276,10 +276,10 @@ def test_what_is_remembered_for_a_variant_goes_with_it(renderer):
     renderer.body(one, Options(), TEXT)
     renderer.body(one, Options(), TEXT_GZIP)
     renderer.keep([TEXT_GZIP])
-    assert (renderer._plain[Format.TEXT], len(renderer._packed[Format.TEXT])) == ([], 1)
-    assert len(renderer._said[Format.TEXT]) == 1
+    assert {variant: len(told) for variant, told in renderer._sheets.items()} == {TEXT_GZIP: 1}
+    assert {kind: len(said) for kind, said in renderer._said.items()} == {Format.TEXT: 1}
     renderer.keep([OPENMETRICS])
-    assert (renderer._packed[Format.TEXT], renderer._said[Format.TEXT]) == ([], [])
+    assert (renderer._sheets, renderer._said) == ({}, {})
 
 
 def test_a_variant_is_forgotten_without_waiting_for_a_rendering_under_way(renderer):
@@ -290,13 +290,13 @@ def test_a_variant_is_forgotten_without_waiting_for_a_rendering_under_way(render
 def test_of_a_poll_that_changed_one_ticket_all_other_parts_are_handed_out_as_they_are(renderer):
     many, options = [reading(f"SCT{number:03}") for number in range(300)], Options()
     before = renderer.body(snapshot(*many), options, TEXT_GZIP)
-    earlier = renderer._packed[Format.TEXT]
+    earlier = renderer._sheets[TEXT_GZIP]
     assert len(earlier) > 2
     many[100] = replace(many[100], ticket=ticket_of("A"))
     del many[200]
     body = renderer.body(snapshot(*many), options, TEXT_GZIP)
     assert before != body
-    kept = {id(sheet) for sheet in earlier} & {id(sheet) for sheet in renderer._packed[Format.TEXT]}
+    kept = {id(sheet) for sheet in earlier} & {id(sheet) for sheet in renderer._sheets[TEXT_GZIP]}
     assert len(kept) == len(earlier) - 2
 
 

@@ -121,10 +121,6 @@ class _Answer(httpx.Response):
         """The body."""
         return self._body
 
-    def read(self) -> bytes:
-        """Return the body."""
-        return self._body
-
     async def aread(self) -> bytes:
         """Return the body."""
         return self._body

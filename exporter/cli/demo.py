@@ -55,5 +55,5 @@ def config_text(url: str, sign_in: str) -> str:
 def urls(address: str, prefix: str, telemetry_path: str) -> str:
     """Return what the user may open, as lines."""
     port = address.rpartition(":")[2]
-    base = f"http://localhost:{port}" if address.startswith(("[::]", "0.0.0.0")) else f"http://{address}"  # noqa: S104
+    base = f"http://localhost:{port}" if address.startswith(("[::]", "0.0.0.0")) else f"http://{address}"  # noqa: S104  looked for, not listened on
     return f"tickets:           {base}{prefix}/\nmetrics:           {base}{prefix}{telemetry_path}\nCtrl-C stops all.\n"

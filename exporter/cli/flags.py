@@ -76,6 +76,19 @@ def _serve(command: argparse.ArgumentParser) -> None:
         action="store_true",
         help="reload when the config file changed",
     )
+    _web(command)
+    command.add_argument("--shard", type=_count, default=0, metavar="N", help="ordinal of this shard, from 0")
+    command.add_argument("--total-shards", type=_count, default=1, metavar="N", help="number of shards")
+    command.add_argument(
+        "--storage.path",
+        dest="storage_path",
+        type=Path,
+        metavar="FILE",
+        help="keep finished tickets and counters in this file",
+    )
+
+
+def _web(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--web.listen-address",
         dest="listen",
@@ -127,15 +140,6 @@ def _serve(command: argparse.ArgumentParser) -> None:
         dest="no_process_metrics",
         action="store_true",
         help="leave process_* and python_* out",
-    )
-    command.add_argument("--shard", type=_count, default=0, metavar="N", help="ordinal of this shard, from 0")
-    command.add_argument("--total-shards", type=_count, default=1, metavar="N", help="number of shards")
-    command.add_argument(
-        "--storage.path",
-        dest="storage_path",
-        type=Path,
-        metavar="FILE",
-        help="keep finished tickets and counters in this file",
     )
 
 

@@ -49,7 +49,7 @@ class Reloader:
             except ExporterError as error:
                 self._telemetry.config_reload_ok.set(0)
                 self.note = f"The last reload failed, the config before it is in force: {error}"
-                _logger.error("Reload failed, the old config stays", extra={"err": str(error)})  # noqa: TRY400
+                _logger.error("Reload failed, the old config stays", extra={"err": str(error)})  # noqa: TRY400  the error says all
                 raise
 
     async def watch(self, hangup: asyncio.Event, *, automatic: bool) -> None:

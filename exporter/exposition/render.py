@@ -12,7 +12,7 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from prometheus_client import exposition as text_format
 from prometheus_client.openmetrics import exposition as openmetrics_format
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from prometheus_client import Metric
 
-    from exporter.exposition.packing import Piece
     from exporter.exposition.sheets import Sheet
     from exporter.families import Family, Options
     from exporter.snapshot import Reading
@@ -78,6 +77,13 @@ class _Families:
         return cast("Sequence[Metric]", self.metrics)
 
 
+# What makes a piece of a text, and what makes a body of pieces.
+_PACKING: dict[Encoding, tuple[Callable[[bytes], Any], Callable[[Iterable[Any]], Iterable[bytes]]]] = {
+    Encoding.IDENTITY: (bytes, iter),
+    Encoding.GZIP: (pack, gzip),
+}
+
+
 class Renderer:
     """
     Render snapshots, remembering what was written of each ticket.
@@ -90,8 +96,7 @@ class Renderer:
         self._of_all = of_all
         self._telemetry = telemetry
         self._said: dict[Format, list[Said]] = {}
-        self._plain: dict[Format, list[Sheet[bytes]]] = {}
-        self._packed: dict[Format, list[Sheet[Piece]]] = {}
+        self._sheets: dict[Variant, list[Sheet[Any]]] = {}
         self._lock = threading.Lock()
 
     def body(self, snapshot: Snapshot, options: Options, variant: Variant) -> Body:
@@ -106,14 +111,10 @@ class Renderer:
 
     def keep(self, variants: Collection[Variant]) -> None:
         """Drop what was remembered for any other variant; waits for no rendering that is under way."""
-        formats = {variant.format for variant in variants}
-        for kind in Format:
-            if Variant(kind, Encoding.IDENTITY) not in variants:
-                self._plain[kind] = []
-            if Variant(kind, Encoding.GZIP) not in variants:
-                self._packed[kind] = []
-            if kind not in formats:
-                self._said[kind] = []
+        for variant in set(self._sheets).difference(variants):
+            self._sheets.pop(variant, None)
+        for kind in set(self._said).difference(variant.format for variant in variants):
+            self._said.pop(kind, None)
 
     def _parts(self, snapshot: Snapshot, options: Options, variant: Variant) -> Iterable[bytes]:
         kind = variant.format
@@ -121,11 +122,9 @@ class Renderer:
         empty = replace(snapshot, readings=())
         headers = [_header(family(empty, options), kind) for family in self._of_tickets]
         tail = self._tail(snapshot, options, kind)
-        if variant.encoding is Encoding.IDENTITY:
-            plain = self._plain[kind] = renewed(self._plain.get(kind, ()), said, bytes)
-            return _joined(headers, plain, tail)
-        sheets = self._packed[kind] = renewed(self._packed.get(kind, ()), said, pack)
-        return gzip(_joined([*map(pack, headers)], sheets, pack(tail)))
+        packed, joined = _PACKING[variant.encoding]
+        sheets = self._sheets[variant] = renewed(self._sheets.get(variant, ()), said, packed)
+        return joined(_joined([*map(packed, headers)], sheets, packed(tail)))
 
     def _renewed(self, snapshot: Snapshot, options: Options, kind: Format) -> Iterator[Said]:
         before = {said.key: said for said in self._said.get(kind, ())}

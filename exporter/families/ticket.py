@@ -10,7 +10,7 @@ from exporter.snapshot import TICKET_STATUSES
 
 if TYPE_CHECKING:
     from exporter.families.options import Options
-    from exporter.snapshot import Snapshot, Ticket
+    from exporter.snapshot import Snapshot
 
 _DESCRIPTION = ("name", "script_name", "creator")
 
@@ -128,7 +128,7 @@ def oldest_processing(snapshot: Snapshot, _options: Options) -> GaugeFamily:
         "coc_ticket_oldest_processing_timestamp_seconds",
         "Earliest gmt_created among PROCESSING instances, in Unix seconds; absent while none runs.",
         snapshot,
-        _oldest_processing,
+        lambda ticket: ticket.oldest_processing,
     )
 
 
@@ -174,15 +174,3 @@ def last_success(snapshot: Snapshot, _options: Options) -> GaugeFamily:
         if reading.last_success is not None:
             family.add_metric(identity(reading), reading.last_success)
     return family
-
-
-def _oldest_processing(ticket: Ticket) -> float | None:
-    if not ticket.counts.get("PROCESSING"):
-        return None
-    times = (
-        instance.created
-        for batch in ticket.batches
-        for instance in batch.in_status("PROCESSING")
-        if instance.created is not None
-    )
-    return min(times, default=None)

@@ -89,7 +89,7 @@ def row(reading: Reading, failures: int, links: Links, *, show_logs: bool) -> Ti
         finished=ticket.finished if ticket else None,
         running_seconds=None,
         timeout_seconds=ticket.timeout if ticket else None,
-        oldest_processing=_oldest_processing(ticket) if ticket else None,
+        oldest_processing=ticket.oldest_processing if ticket else None,
         late=False,
         instances=sum(counts.values()),
         counts=counts,
@@ -109,16 +109,6 @@ def trouble(fault: Fault | None) -> Trouble | None:
 def anchor(batch: Batch, instance: Instance) -> str:
     """Return the fragment by which an instance is found on its ticket's page."""
     return f"i-{batch.index}-{instance.id}"
-
-
-def _oldest_processing(ticket: Ticket) -> float | None:
-    starts = (
-        instance.created
-        for batch in ticket.batches
-        for instance in batch.in_status("PROCESSING")
-        if instance.created is not None
-    )
-    return min(starts, default=None)
 
 
 def _last_failure(ticket: Ticket, *, show_logs: bool) -> LastFailure:

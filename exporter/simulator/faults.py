@@ -140,7 +140,7 @@ def _number(name: str, value: object, highest: float) -> float:
 
 def _waves(value: object) -> tuple[Wave, ...]:
     try:
-        rows = [tuple(row) for row in value]  # type: ignore[attr-defined]
+        rows = [tuple(row) for row in value]  # type: ignore[attr-defined]  # what is no list is refused
         return tuple(Wave(float(a), inf if b is None else float(b), float(share)) for a, b, share in rows)
     except (TypeError, ValueError):
         raise BadSwitchError("waves: a list of [since, until or null, share]") from None

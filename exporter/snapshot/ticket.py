@@ -175,6 +175,14 @@ class Ticket:
         return self.status in FINAL_STATUSES and not self.counts.get("PROCESSING")
 
     @property
+    def oldest_processing(self) -> float | None:
+        """When the instance that has run longest began; None while none runs."""
+        if not self.counts.get("PROCESSING"):
+            return None
+        running = chain.from_iterable(batch.in_status("PROCESSING") for batch in self.batches)
+        return min((instance.created for instance in running if instance.created is not None), default=None)
+
+    @property
     def disagreement(self) -> int:
         """The instances by which the API's statistics and its pages differ; 0 where too few batches are known."""
         if self.partial:
